@@ -1,0 +1,1 @@
+"""From a stack to numbers: reconstruction, localizations, evaluation, pictures."""

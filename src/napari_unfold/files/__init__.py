@@ -1,0 +1,1 @@
+"""Files in and out: image stacks, localization tables, presets, results."""

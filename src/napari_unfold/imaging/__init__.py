@@ -1,0 +1,1 @@
+"""How a frame comes about: grids, camera, point spread function, background, simulation."""

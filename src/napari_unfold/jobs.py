@@ -1,0 +1,126 @@
+"""What every long computation has in common: its events, its errors, its device.
+
+A job is a generator of events. Whoever runs it (the napari widgets, the command line, a test)
+iterates it, shows the events, and may stop at any moment by closing the generator; the job then
+leaves no half-written file behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class UnfoldError(Exception):
+    """An error written for the user: what is wrong, and what to do about it.
+
+    Parameters
+    ----------
+    problem : str
+        One clause that names the thing that is wrong, without a final stop.
+    remedy : str
+        What the user can do, as a full sentence without a final stop.
+    field : str, optional
+        The setting the error belongs to, as a dotted path into `Recipe`
+        (``"optics.pixel_size_nm"``) or ``"stack"``; a form shows the error beside it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", field: str | None = None) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        self.field = field
+        super().__init__(f"{problem}. {remedy}." if remedy else f"{problem}.")
+
+
+class InputError(UnfoldError):
+    """The data or a setting cannot be used as given; nothing was computed or written."""
+
+
+class OutOfMemoryError(UnfoldError):
+    """The job does not fit into memory, even one frame at a time."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The job enters a new stage, such as ``"Estimating the background"``."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` units of the present stage are finished."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know: a value that was estimated, a setting that was adapted."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The result so far, worth a look."""
+
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class Result:
+    """The job is complete; always the last event."""
+
+    value: Any
+
+
+Event = Stage | Progress | Note | Preview | Result
+Job = Generator[Event, None, None]
+
+
+def run_to_end(job: Iterator[Event], on_event: Callable[[Event], None] | None = None) -> Any:
+    """Run a job to its end and return the value of its `Result`.
+
+    Parameters
+    ----------
+    job : iterator of events
+    on_event : callable, optional
+        Called with every event, the `Result` included.
+    """
+    value = None
+    for event in job:
+        if on_event is not None:
+            on_event(event)
+        if isinstance(event, Result):
+            value = event.value
+    return value
+
+
+def choose_device(device: Device = "auto") -> torch.device:
+    """Return the device to compute on.
+
+    Raises
+    ------
+    InputError
+        If ``"cuda"`` is asked for and there is no usable NVIDIA GPU.
+    """
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "no CUDA GPU can be used on this computer",
+            "Choose the device 'auto' or 'cpu', or install a CUDA build of PyTorch",
+            field="device",
+        )
+    return torch.device(device)

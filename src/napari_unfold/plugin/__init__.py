@@ -1,0 +1,1 @@
+"""What napari sees. Nothing outside this package imports napari or Qt."""

@@ -1,0 +1,218 @@
+"""Everything a reconstruction needs to be told, in one validated model.
+
+A `Recipe` is what the form in napari edits, what the command line fills in, what a preset stores
+and what is written beside every result. Titles, units, bounds and explanations of all settings
+come from the fields below and are written nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_unfold.jobs import InputError
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+"""Full width at half maximum of a Gaussian, in units of its sigma."""
+
+Fidelity = Literal["gaussian", "kl"]
+Penalty = Literal["l1", "log-sum"]
+
+
+def _setting(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
+    """Declare a field with the texts and the unit that forms and help pages show."""
+    extra = {"unit": unit} if unit else {}
+    return Field(
+        default, title=title, description=description, json_schema_extra=extra or None, **bounds
+    )
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names and values out of range are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+
+class Camera(Section):
+    """How the camera turns photons into grey values: ``ADU = offset + photons * gain``."""
+
+    offset_adu: float = _setting(
+        100.0, "Offset", "Grey value of a dark pixel (baseline, bias).", "ADU", ge=-1e5, le=1e5
+    )
+    adu_per_photon: float = _setting(
+        2.0,
+        "Gain",
+        "Grey values per detected photon, EM gain included.",
+        "ADU/photon",
+        gt=0,
+        le=1e4,
+    )
+    excess_noise: float = _setting(
+        2.0,
+        "Excess noise",
+        "Variance of the photon noise relative to its mean: 1 for CCD and sCMOS cameras, "
+        "2 for EMCCD cameras with the EM gain on.",
+        ge=1,
+        le=10,
+    )
+    read_noise_photons: float = _setting(
+        0.0,
+        "Read noise",
+        "Standard deviation of a dark pixel, in photons; negligible for EMCCD cameras.",
+        "photons",
+        ge=0,
+        le=1e3,
+    )
+
+
+class Optics(Section):
+    """Pixel size and point spread function (PSF) of the microscope."""
+
+    pixel_size_nm: float = _setting(
+        100.0, "Pixel size", "Side of a camera pixel in the sample plane.", "nm", ge=1, le=10_000
+    )
+    psf_sigma_nm: float | None = _setting(
+        None,
+        "PSF sigma",
+        "Standard deviation of the Gaussian PSF (FWHM / 2.355).",
+        "nm",
+        gt=0,
+        le=20_000,
+    )
+    psf_image: Path | None = _setting(
+        None, "PSF image", "TIFF image of a bead, used instead of a Gaussian PSF."
+    )
+    psf_image_pixel_nm: float | None = _setting(
+        None, "PSF image pixel", "Pixel size of the bead image.", "nm", gt=0, le=10_000
+    )
+
+    @model_validator(mode="after")
+    def _check_sigma(self) -> Self:
+        sigma = self.psf_sigma_nm
+        if sigma is not None and not 0.3 <= sigma / self.pixel_size_nm <= 20:
+            raise ValueError(
+                f"a PSF sigma of {sigma:g} nm (FWHM {sigma * FWHM_PER_SIGMA:.0f} nm) is "
+                f"{sigma / self.pixel_size_nm:.2g} pixels of {self.pixel_size_nm:g} nm, but must "
+                "lie between 0.3 and 20 pixels; check both numbers and their units"
+            )
+        return self
+
+    @property
+    def psf_fwhm_nm(self) -> float | None:
+        """Full width at half maximum of the Gaussian PSF, in nm."""
+        return None if self.psf_sigma_nm is None else self.psf_sigma_nm * FWHM_PER_SIGMA
+
+
+class Background(Section):
+    """Light that does not come from molecules in focus."""
+
+    photons: Literal["auto"] | float | Path = _setting(
+        "auto",
+        "Background",
+        "Photons per camera pixel without any molecule: 'auto' estimates a map from the stack, "
+        "a number is used everywhere, a TIFF file holds a map.",
+        "photons/pixel",
+    )
+
+    @model_validator(mode="after")
+    def _check_positive(self) -> Self:
+        if isinstance(self.photons, float) and not 0 < self.photons <= 1e6:
+            raise ValueError(
+                f"a background of {self.photons:g} photons per pixel cannot be; "
+                "give a positive number (below a million), or 'auto'"
+            )
+        return self
+
+
+class Solver(Section):
+    """The unfolded network: what it minimises and for how many iterations."""
+
+    fidelity: Fidelity = _setting(
+        "gaussian",
+        "Fidelity",
+        "Noise model: 'gaussian' (least squares) or 'kl' (Kullback-Leibler, for photon noise).",
+    )
+    penalty: Penalty = _setting(
+        "log-sum", "Penalty", "Sparsity term: 'l1' as in the paper, or the sharper 'log-sum'."
+    )
+    iterations: int = _setting(400, "Iterations", "Number of unfolded iterations K.", ge=1, le=5000)
+    upsampling: int = _setting(
+        4, "Upsampling", "Fine pixels per camera pixel along each axis.", ge=1, le=16
+    )
+    molecule_photons: Literal["auto"] | float = _setting(
+        "auto",
+        "Photons per molecule",
+        "Photons of a typical molecule in one frame, to which the preset is rescaled; "
+        "'auto' estimates it from the stack.",
+        "photons",
+    )
+
+    @model_validator(mode="after")
+    def _check_brightness(self) -> Self:
+        if isinstance(self.molecule_photons, float) and not 0 < self.molecule_photons <= 1e9:
+            raise ValueError(
+                f"{self.molecule_photons:g} photons per molecule cannot be; "
+                "give a positive number, or 'auto'"
+            )
+        return self
+
+
+class Localization(Section):
+    """From a reconstructed frame to a list of molecules."""
+
+    min_photons_fraction: float = _setting(
+        0.25,
+        "Faintest molecule",
+        "Molecules fainter than this fraction of a typical one are discarded.",
+        ge=0.01,
+        le=1,
+    )
+    merge_distance_nm: float = _setting(
+        35.0, "Merge distance", "Localizations closer than this become one.", "nm", ge=0, le=1000
+    )
+
+
+class Recipe(Section):
+    """All settings of a reconstruction."""
+
+    optics: Optics = Field(default_factory=Optics)
+    camera: Camera = Field(default_factory=Camera)
+    background: Background = Field(default_factory=Background)
+    solver: Solver = Field(default_factory=Solver)
+    localization: Localization = Field(default_factory=Localization)
+
+
+def explain(error: ValidationError) -> InputError:
+    """Turn a validation error into one sentence that names the setting and its range."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"] if str(part).islower()]
+    if first["type"] == "value_error":
+        return InputError(str(first["ctx"]["error"]), field=".".join(path) or None)
+    field = _field_at(path)
+    name = f"{field.title} ({_unit(field)})" if field and _unit(field) else ".".join(path)
+    if first["type"] == "extra_forbidden":
+        return InputError(f"'{'.'.join(path)}' is not a known setting", "Check its spelling")
+    return InputError(
+        f"{name}: {first['input']!r} is not usable ({first['msg'].lower()})",
+        "Give a value in that range",
+        field=".".join(path),
+    )
+
+
+def _field_at(path: list[str]) -> Any:
+    model: Any = Recipe
+    field = None
+    for name in path:
+        fields = getattr(model, "model_fields", {})
+        if name not in fields:
+            return field
+        field = fields[name]
+        model = field.annotation
+    return field
+
+
+def _unit(field: Any) -> str:
+    return str((field.json_schema_extra or {}).get("unit", ""))

@@ -1,0 +1,1 @@
+"""The paper: energies, the unfolded algorithm and its parameters."""
