@@ -1,0 +1,42 @@
+# Every target sets up what it needs, from nothing (see scripts/setup.sh).
+
+PYTHON = .venv/bin/python
+
+# On Linux the windows of the tests open on a virtual display, on macOS on the real one.
+ifeq ($(shell uname),Linux)
+ON_DISPLAY = env QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24"
+endif
+
+.PHONY: help demo test lint format clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo     simulate a stack, super-resolve it, compare with the truth: demo-output/"
+	@echo "make test     run all tests, those that open napari included"
+	@echo "make lint     check style, types and the napari manifest"
+	@echo "make format   put the code into the style that lint asks for"
+	@echo "make clean    remove what the other targets made (.venv stays)"
+
+demo:
+	@sh scripts/setup.sh demo
+	.venv/bin/napari-unfold demo --out demo-output
+
+test:
+	@sh scripts/setup.sh test
+	$(ON_DISPLAY) $(PYTHON) -m pytest
+
+lint:
+	@sh scripts/setup.sh lint
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	$(PYTHON) -m npe2 validate src/napari_unfold/napari.yaml
+
+format:
+	@sh scripts/setup.sh lint
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+
+clean:
+	rm -rf demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

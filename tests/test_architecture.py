@@ -1,0 +1,95 @@
+"""The rules of the house (see CONTRIBUTING.md) hold in the code as it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from npe2 import PluginManifest
+from npe2.manifest.utils import import_python_name
+
+import napari_unfold
+
+PACKAGE = Path(napari_unfold.__file__).parent
+GUI_PACKAGES = {"qtpy", "superqt", "magicgui", "napari", "vispy", "PyQt5", "PyQt6", "PySide6"}
+SLOW_PACKAGES = {"torch", "pandas", "skimage", "dask", "tifffile"}
+
+# Prints, for each module in argv, the top-level packages that importing it brought in.
+REPORT_IMPORTS = """
+import importlib, json, sys
+brought = {}
+for name in sys.argv[1:]:
+    before = {module.partition(".")[0] for module in sys.modules}
+    importlib.import_module(name)
+    brought[name] = sorted({module.partition(".")[0] for module in sys.modules} - before)
+print(json.dumps(brought))
+"""
+
+
+def imported_by(*modules: str) -> dict[str, set[str]]:
+    """Import the modules in turn in a new interpreter; return the packages each brought in."""
+    run = subprocess.run(
+        [sys.executable, "-c", REPORT_IMPORTS, *modules], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return {name: set(packages) for name, packages in json.loads(run.stdout).items()}
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.fixture(scope="module")
+def manifest() -> PluginManifest:
+    return PluginManifest.from_distribution("napari-unfold")
+
+
+def functions_of(manifest: PluginManifest) -> dict[str, str]:
+    return {c.id: c.python_name for c in manifest.contributions.commands or () if c.python_name}
+
+
+def test_only_the_plugin_knows_qt_and_napari() -> None:
+    outside = [f for f in PACKAGE.rglob("*.py") if PACKAGE / "plugin" not in f.parents]
+    brought = imported_by(*sorted(map(module_name, outside)))
+    assert {m: found for m, p in brought.items() if (found := p & GUI_PACKAGES)} == {}
+
+
+def test_importing_the_package_is_quick() -> None:
+    (brought,) = imported_by("napari_unfold").values()
+    assert brought & (SLOW_PACKAGES | GUI_PACKAGES) == set()
+
+
+def test_the_public_names_exist() -> None:
+    assert [n for n in napari_unfold.__all__ if not hasattr(napari_unfold, n)] == []
+
+
+def test_modules_stay_short() -> None:
+    lines = {module_name(f): len(f.read_text("utf-8").splitlines()) for f in PACKAGE.rglob("*.py")}
+    assert {name: n for name, n in lines.items() if n > 450} == {}
+
+
+def test_the_manifest_describes_this_distribution(manifest: PluginManifest) -> None:
+    assert manifest.name == "napari-unfold"
+    assert manifest.package_version == napari_unfold.__version__
+
+
+def test_the_manifest_at_the_top_level_is_the_one_in_the_package() -> None:
+    link = Path(__file__).parents[1] / "napari.yaml"
+    assert link.read_text("utf-8") == (PACKAGE / "napari.yaml").read_text("utf-8")
+
+
+def test_every_command_of_the_manifest_can_be_called(manifest: PluginManifest) -> None:
+    functions = functions_of(manifest)
+    assert functions
+    assert [i for i, name in functions.items() if not callable(import_python_name(name))] == []
+
+
+def test_opening_the_plugin_does_not_wait_for_slow_packages(manifest: PluginManifest) -> None:
+    modules = {name.partition(":")[0] for name in functions_of(manifest).values()}
+    brought = imported_by(*sorted(modules))
+    slow = SLOW_PACKAGES - {"skimage", "dask"}  # which napari itself has imported by then
+    assert {m: found for m, packages in brought.items() if (found := packages & slow)} == {}
