@@ -114,14 +114,14 @@ display_needs="
 
 # Print the packages of `display_needs` that are not there.
 missing_for_display() {
-    libraries=$(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p)
+    libraries=$(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p 2>/dev/null) || libraries=""
     echo "$display_needs" | while read -r need package; do
         case $need in
             "") ;;
             lib*) case $libraries in *"$need "*) ;; *) echo "$package" ;; esac ;;
             *) command -v "$need" >/dev/null || echo "$package" ;;
         esac
-    done | tr '\n' ' '
+    done | paste -sd ' ' -
 }
 
 ensure_display() {
@@ -130,9 +130,9 @@ ensure_display() {
     [ -n "$missing" ] || return 0
     # shellcheck disable=SC2086
     if is_debian_root; then apt_install $missing; return 0; fi
-    fail "The tests open windows on a virtual display and lack these system packages: $missing-" \
-        "install them (Debian, Ubuntu: sudo apt-get install $missing; elsewhere the packages of" \
-        "your system with the same libraries) and run the command again."
+    fail "The tests open windows on a virtual display, and for that this system lacks: $missing." \
+        "Install them (Debian, Ubuntu: sudo apt-get install $missing; other systems: the packages" \
+        "with the same programs and libraries) and run the command again."
 }
 
 if [ "$purpose" = test ]; then ensure_display; fi
