@@ -1,0 +1,143 @@
+"""Presets: parameters of the network that were tuned or learned, with where and how well."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+
+from napari_unfold.files.atomic import replacing
+from napari_unfold.jobs import InputError
+from napari_unfold.recipe import Fidelity, Localization, Section
+from napari_unfold.unfolding.parameters import NetworkParameters
+
+SCHEMA_VERSION = 1
+
+
+class PresetScore(Section):
+    """How well a preset did, and on which data."""
+
+    data: str
+    metric: str
+    value: float
+
+
+class Preset(Section):
+    """Network parameters for one or both fidelities, ready to be applied to other data.
+
+    Attributes
+    ----------
+    schema_version : int
+    name : str
+        Short name without blanks, unique.
+    title, description : str
+        For people.
+    trained_on : str
+        The data and the method by which the parameters were found.
+    scores : list of PresetScore
+    upsampling : int
+        Fine pixels per camera pixel the parameters were found with.
+    networks : dict
+        Parameters by fidelity.
+    localization : Localization
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    description: str
+    trained_on: str
+    scores: list[PresetScore] = []
+    upsampling: int = Field(ge=1, le=16)
+    networks: dict[Fidelity, NetworkParameters] = Field(min_length=1)
+    localization: Localization = Field(default_factory=Localization)
+
+
+def user_preset_folder() -> Path:
+    """Folder in which a user's own presets are kept."""
+    return Path(platformdirs.user_data_dir("napari-unfold")) / "presets"
+
+
+def list_presets() -> list[Preset]:
+    """Shipped presets, then the user's; files that cannot be read are left out."""
+    shipped = resources.files("napari_unfold") / "presets"
+    texts = [f.read_text("utf-8") for f in sorted(shipped.iterdir(), key=lambda f: f.name)
+             if f.name.endswith(".json")]  # fmt: skip
+    presets = [_parse(text, "shipped preset") for text in texts]
+    for path in sorted(user_preset_folder().glob("*.json")):
+        try:
+            presets.append(_parse(path.read_text("utf-8"), str(path)))
+        except (InputError, OSError, UnicodeDecodeError):
+            continue
+    return presets
+
+
+def load_preset(name_or_path: str | Path) -> Preset:
+    """Return a preset by its name, or from a JSON file.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset, or the file is not a preset.
+    """
+    presets = {preset.name: preset for preset in list_presets()}
+    if str(name_or_path) in presets:
+        return presets[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.suffix != ".json" and not path.is_file():
+        raise InputError(
+            f"there is no preset called '{name_or_path}'",
+            f"Choose one of {', '.join(presets)}, or give the path of a .json file",
+            field="preset",
+        )
+    try:
+        return _parse(path.read_text("utf-8"), str(path))
+    except OSError as error:
+        raise InputError(
+            f"the preset {path} cannot be read ({error.strerror})",
+            "Check the path",
+            field="preset",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _not_a_preset(str(path), "it is not a text file") from error
+
+
+def save_preset(preset: Preset, path: Path) -> None:
+    """Write a preset as JSON."""
+    text = json.dumps(preset.model_dump(mode="json"), indent=1)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", "utf-8")
+
+
+def _parse(text: str, where: str) -> Preset:
+    try:
+        raw: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _not_a_preset(where, f"line {error.lineno} is not valid JSON") from error
+    if not isinstance(raw, dict) or "networks" not in raw:
+        raise _not_a_preset(where, "it holds no network parameters")
+    version = raw.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"the preset {where} was made by a newer version of napari-unfold",
+            "Update napari-unfold to use it",
+            field="preset",
+        )
+    try:
+        return Preset.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise _not_a_preset(where, f"{place}: {first['msg'].lower()}") from error
+
+
+def _not_a_preset(where: str, reason: str) -> InputError:
+    return InputError(
+        f"{where} is not a preset of napari-unfold ({reason})",
+        "Choose a .json file that was saved as a preset",
+        field="preset",
+    )

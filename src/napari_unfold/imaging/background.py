@@ -1,0 +1,134 @@
+"""What a stack tells about itself: its background, and the brightness of its molecules.
+
+Both estimates hold for any density of molecules, as long as each is dark most of the time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_unfold.imaging.camera import noise_variance
+from napari_unfold.recipe import Camera
+
+WINDOW_PX = 8
+"""Side of the windows in which the background is taken to be constant."""
+
+MIN_BACKGROUND_PHOTONS = 0.05
+"""Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
+
+MIN_FRAMES_FOR_FLUCTUATIONS = 8
+"""Below this number of frames the temporal variance says too little."""
+
+
+def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArray[np.float32]:
+    """Estimate the background map from the dark moments of each region.
+
+    The values below the background scatter by noise alone, molecules can only add light. For
+    Gaussian noise of standard deviation ``s`` the values below the true background ``b`` lie
+    ``s sqrt(2 / pi)`` below it on average, however few they are; ``b`` is found where this
+    holds, in every window of `WINDOW_PX` pixels over all frames.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons (a sample of at most a few hundred).
+    camera : Camera
+        For its noise.
+
+    Returns
+    -------
+    array (Y, X)
+        Photons per camera pixel, smooth, positive.
+    """
+    _, height, width = photons.shape
+    rows, columns = _window_starts(height), _window_starts(width)
+    coarse = np.array(
+        [[_dark_level(photons[:, r, c].ravel(), camera) for c in columns] for r in rows]
+    )
+    coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
+    background = _interpolate(coarse, rows, columns, (height, width))
+    smooth = ndimage.gaussian_filter(background, WINDOW_PX / 2, mode="nearest")
+    return np.maximum(smooth, MIN_BACKGROUND_PHOTONS).astype(np.float32)
+
+
+def _window_starts(size: int) -> list[slice]:
+    """Half-overlapping windows that cover one axis."""
+    window = min(WINDOW_PX, size)
+    starts = range(0, max(size - window, 0) + 1, max(window // 2, 1))
+    return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
+
+
+def _dark_level(values: NDArray[np.floating], camera: Camera) -> float:
+    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the sorted values."""
+    ordered = np.sort(values.astype(np.float64))
+    below = np.arange(1, len(ordered) + 1)
+    mean_distance = ordered - np.cumsum(ordered) / below
+    expected = np.sqrt(2.0 / math.pi * noise_variance(ordered, camera))
+    # the lowest few values say little; ask the condition of at least a handful
+    enough = below >= min(16, len(ordered))
+    crossed = np.flatnonzero(enough & (mean_distance >= expected))
+    return float(ordered[crossed[0]] if len(crossed) else np.median(ordered))
+
+
+def _interpolate(
+    coarse: NDArray[np.floating],
+    rows: list[slice],
+    columns: list[slice],
+    shape: tuple[int, int],
+) -> NDArray[np.float64]:
+    """Bilinear interpolation between the centres of the windows."""
+    axes = []
+    for windows, size in ((rows, shape[0]), (columns, shape[1])):
+        centers = [(w.start + w.stop - 1) / 2 for w in windows]
+        axes.append(np.interp(np.arange(size), centers, np.arange(len(centers))))
+    grid = np.meshgrid(*axes, indexing="ij")
+    return np.asarray(ndimage.map_coordinates(coarse, grid, order=1, mode="nearest"))
+
+
+def estimate_molecule_photons(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    camera: Camera,
+    point_energy: float,
+) -> float:
+    """Estimate the photons of a typical molecule in one frame, whatever the density.
+
+    Molecules that come and go independently make each pixel fluctuate: the mean excess light is
+    ``rate x photons`` and the variance beyond the noise ``rate x photons^2 x point_energy``, so
+    their ratio gives the brightness (number and brightness analysis). With molecules of unequal
+    brightness the bright ones count more. Stacks of a few frames use the variance over the
+    pixels instead, which is right for molecules spread evenly.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons.
+    background : array (Y, X)
+    camera : Camera
+    point_energy : float
+        Sum of squares of the image of a one-photon molecule on the camera.
+
+    Returns
+    -------
+    float
+        Photons; never below the faintest molecule that could be told from the noise.
+    """
+    light = photons - background
+    if len(photons) >= MIN_FRAMES_FOR_FLUCTUATIONS:
+        # pairs of windows in time, so that slow bleaching and drift do not count as blinking
+        blocks = np.array_split(light, max(1, len(light) // 50))
+        variance = float(np.mean([block.var(axis=0, ddof=1).mean() for block in blocks]))
+    else:
+        variance = float(np.mean([frame.var() for frame in light]))
+    excess = variance - float(noise_variance(photons.mean(axis=0), camera).mean())
+    mean = float(light.mean())
+    faintest = 4.0 * math.sqrt(
+        float(noise_variance(np.median(background), camera)) / point_energy
+    )
+    if mean <= 0 or excess <= 0:
+        return faintest
+    return max(excess / (mean * point_energy), faintest)

@@ -1,0 +1,59 @@
+"""Classical parameters: what the network starts from, and runs with when nothing was trained."""
+
+from __future__ import annotations
+
+from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.recipe import Fidelity, Penalty
+from napari_unfold.unfolding.parameters import NetworkParameters, Reference
+
+WEIGHT: dict[Fidelity, float] = {"gaussian": 0.3, "kl": 0.4}
+"""Regularisation weight: for the Gaussian fidelity as a fraction of the weight above which a lone
+molecule of typical brightness disappears, for KL as it is."""
+
+
+def classical_parameters(
+    operator: ForwardOperator,
+    molecule_photons: float,
+    background_photons: float,
+    *,
+    fidelity: Fidelity = "gaussian",
+    penalty: Penalty = "log-sum",
+    iterations: int = 400,
+) -> NetworkParameters:
+    """Parameters that work untrained on any data.
+
+    Steps are constant: ``1 / L`` for the Gaussian fidelity. The curvature of the KL energy is
+    ``L y / (A x + b)^2``, about ``L / b`` where a frame is dark and explained, so its steps are
+    ``b / L``.
+
+    Parameters
+    ----------
+    operator : ForwardOperator
+    molecule_photons : float
+        Photons of a typical molecule.
+    background_photons : float
+        Lowest background of a camera pixel.
+    fidelity : {"gaussian", "kl"}
+    penalty : {"log-sum", "l1"}
+    iterations : int
+        K.
+    """
+    gaussian = fidelity == "gaussian"
+    safe_step = (1.0 if gaussian else background_photons) / operator.norm_squared
+    largest_weight = molecule_photons * operator.point_energy if gaussian else 1.0
+    log_sum = penalty == "log-sum"
+    return NetworkParameters(
+        fidelity=fidelity,
+        step_sizes=[safe_step] * iterations,
+        weight=WEIGHT[fidelity] * largest_weight,
+        sparsity_photons=0.1 * molecule_photons if log_sum else None,
+        l1_iterations=iterations // 4 if log_sum else 0,
+        threshold_photons=0.1 * molecule_photons,
+        projection_width_photons=1e-3 * molecule_photons,
+        reference=Reference(
+            molecule_photons=molecule_photons,
+            background_photons=background_photons,
+            norm_squared=operator.norm_squared,
+            point_energy=operator.point_energy,
+        ),
+    )

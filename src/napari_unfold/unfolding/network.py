@@ -1,0 +1,97 @@
+"""Algorithm 1 of the paper: accelerated projected gradient descent, unrolled for K iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.unfolding.fidelity import FIDELITIES
+from napari_unfold.unfolding.parameters import NetworkParameters
+from napari_unfold.unfolding.penalty import L1Penalty, LogSumPenalty, Penalty
+from napari_unfold.unfolding.projection import smoothed_projection
+
+CHAMBOLLE_DOSSAL = 3.0
+"""The constant ``a > 2`` of the inertial sequence ``beta_k = (k - 1) / (k + a)``."""
+
+
+class UnfoldedNetwork(nn.Module):
+    """The network: K iterations on the energy ``D(A x + b, y) + lambda sum phi(x)``.
+
+    Its parameters are the paper's theta: step sizes, regularisation weight and binarization
+    threshold, and the bend ``p`` of the log-sum penalty. Untrained (classical) and learned
+    parameters run through the same code; gradients flow through all iterations.
+
+    Parameters
+    ----------
+    operator : ForwardOperator
+        A.
+    parameters : NetworkParameters
+        Values to start from.
+    """
+
+    def __init__(
+        self,
+        operator: ForwardOperator,
+        parameters: NetworkParameters,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+
+        def learnable(value: float | list[float]) -> nn.Parameter:
+            return nn.Parameter(torch.tensor(value, dtype=dtype, device=device))
+
+        self.operator = operator
+        self.fidelity = FIDELITIES[parameters.fidelity]
+        self.step_sizes = learnable(parameters.step_sizes)
+        self.weight = learnable(parameters.weight)
+        self.threshold = learnable(parameters.threshold_photons)
+        p = parameters.sparsity_photons
+        self.sparsity = None if p is None else learnable(p)
+        self.l1_iterations = parameters.l1_iterations
+        self.projection_width = parameters.projection_width_photons
+
+    def penalty(self, k: int) -> Penalty:
+        """Return the penalty of iteration `k`."""
+        if self.sparsity is None or k < self.l1_iterations:
+            return L1Penalty()
+        return LogSumPenalty(self.sparsity)
+
+    def energy(self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Energy (7) of every frame, with the penalty of the last iteration."""
+        penalty = self.penalty(len(self.step_sizes))
+        return self.fidelity.value(self.operator, x, y, b) + self.weight * penalty.value(x)
+
+    def iterates(self, y: torch.Tensor, b: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield ``x^1 .. x^K`` for frames `y`.
+
+        Parameters
+        ----------
+        y : tensor (..., Y, X)
+            Frames in photons.
+        b : tensor (..., Y, X)
+            Background in photons, positive for the KL fidelity.
+
+        Yields
+        ------
+        tensor (..., qY, qX)
+            Molecule image in photons per fine pixel.
+        """
+        x = previous = torch.zeros_like(self.operator.adjoint(y))
+        for k, step in enumerate(self.step_sizes):
+            beta = max(k - 1, 0) / (k + CHAMBOLLE_DOSSAL)
+            z = x + beta * (x - previous)
+            gradient = self.fidelity.gradient(self.operator, z, y, b)
+            gradient = gradient + self.weight * self.penalty(k).gradient(z)
+            previous, x = x, smoothed_projection(z - step * gradient, self.projection_width)
+            yield x
+
+    def forward(self, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return ``x^K``, shape ``(..., qY, qX)``; see `iterates`."""
+        x = y
+        for x in self.iterates(y, b):  # noqa: B007 - the last one counts
+            pass
+        return x
