@@ -58,8 +58,8 @@ class Stage:
 class Progress:
     """`done` of `total` units of the present stage are finished."""
 
-    done: int
-    total: int
+    done: float
+    total: float
 
 
 @dataclass(frozen=True)

@@ -170,8 +170,15 @@ class Localization(Section):
         ge=0.01,
         le=1,
     )
+    split_brightness: float = _setting(
+        1.5,
+        "Brightest molecule",
+        "A spot brighter than this multiple of a typical molecule is tried as two.",
+        ge=1,
+        le=1000,
+    )
     merge_distance_nm: float = _setting(
-        35.0, "Merge distance", "Localizations closer than this become one.", "nm", ge=0, le=1000
+        30.0, "Merge distance", "Localizations closer than this become one.", "nm", ge=0, le=1000
     )
 
 

@@ -1,0 +1,272 @@
+"""Everything that is settled before the first frame is reconstructed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+
+import napari_unfold
+from napari_unfold.analysis.localize import Localizer
+from napari_unfold.files.presets import Preset
+from napari_unfold.files.stacks import Stack
+from napari_unfold.imaging.background import (
+    MIN_BACKGROUND_PHOTONS,
+    estimate_background,
+    estimate_molecule_photons,
+)
+from napari_unfold.imaging.camera import check_offset, to_photons
+from napari_unfold.imaging.forward import forward_operator
+from napari_unfold.imaging.grid import Grid
+from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
+from napari_unfold.jobs import Event, InputError, Note, Stage
+from napari_unfold.recipe import Optics, Recipe
+from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.network import UnfoldedNetwork
+from napari_unfold.unfolding.parameters import NetworkParameters, Reference
+
+SAMPLE_FRAMES = 200
+SAMPLE_PIXELS = 2**25
+"""The sample from which background and brightness are estimated is at most this large."""
+
+KL_PEDESTAL = 0.005
+"""Smallest background of the KL fidelity, as a fraction of a typical molecule's photons.
+
+Both sides are raised to it where a frame is darker: that costs no precision beside the light of a
+molecule, and spares the tiny steps that a vanishing background would need.
+"""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A network with all it needs to run over a stack.
+
+    Attributes
+    ----------
+    grid : Grid
+    frames : tuple of int
+        First frame, and the one after the last.
+    background : array (Y, X)
+        Photons per camera pixel.
+    molecule_photons : float
+    pedestal_photons : float
+        Added to data and background alike before the network sees them.
+    network : UnfoldedNetwork
+    localizer : Localizer
+    device : torch.device
+    recipe : Recipe
+    parameters : NetworkParameters
+    """
+
+    grid: Grid
+    frames: tuple[int, int]
+    background: NDArray[np.float32]
+    molecule_photons: float
+    pedestal_photons: float
+    network: UnfoldedNetwork
+    localizer: Localizer
+    device: torch.device
+    recipe: Recipe
+    parameters: NetworkParameters
+
+    def record(
+        self, stack: Stack, preset: Preset | None, n_localizations: int, seconds: float
+    ) -> dict[str, Any]:
+        """Return how the result came about, ready for JSON."""
+        first, last = self.frames
+        return {
+            "software": f"napari-unfold {napari_unfold.__version__}",
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 2),
+            "device": str(self.device),
+            "stack": {"name": stack.name, "shape": list(stack.shape), "frames": [first, last]},
+            "preset": preset.name if preset else None,
+            "molecule_photons": round(self.molecule_photons, 2),
+            "background_photons": {
+                "min": round(float(self.background.min()), 3),
+                "median": round(float(np.median(self.background)), 3),
+                "max": round(float(self.background.max()), 3),
+            },
+            "localizations": n_localizations,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "network": self.parameters.model_dump(mode="json"),
+        }
+
+
+def prepare(
+    stack: Stack, recipe: Recipe, preset: Preset | None, frames: slice, device: torch.device
+) -> Generator[Event, None, Setup]:
+    """Check the stack and the settings, and estimate what is left to be estimated.
+
+    Raises
+    ------
+    InputError
+    """
+    span = _frame_range(frames, stack.shape[0])
+    if preset and recipe.solver.fidelity not in preset.networks:
+        raise InputError(
+            f"the preset '{preset.name}' has no parameters for the fidelity "
+            f"'{recipe.solver.fidelity}'",
+            f"Choose the fidelity {' or '.join(map(repr, preset.networks))}, or another preset",
+            field="solver.fidelity",
+        )
+    psf = load_psf(recipe.optics)
+    shape = stack.shape[1], stack.shape[2]
+    _check_frame_size(shape, psf)
+    grid = Grid(shape, recipe.optics.pixel_size_nm, recipe.solver.upsampling)
+
+    yield Stage("Reading the stack")
+    sample = to_photons(_sample(stack, span), recipe.camera)
+    check_offset(sample, recipe.camera)
+    yield Stage("Estimating the background")
+    background = _background(sample, recipe, shape)
+    if recipe.background.photons == "auto":
+        low, high = float(background.min()), float(background.max())
+        yield Note(f"Background estimated: {low:.3g} to {high:.3g} photons per pixel")
+
+    operator = forward_operator(shape, grid.upsampling, psf, device=device)
+    molecule_photons = recipe.solver.molecule_photons
+    if molecule_photons == "auto":
+        molecule_photons = estimate_molecule_photons(
+            sample, background, recipe.camera, operator.point_energy
+        )
+        yield Note(f"Typical molecule estimated: {molecule_photons:.0f} photons per frame")
+
+    pedestal = 0.0
+    if recipe.solver.fidelity == "kl":
+        read_noise = recipe.camera.read_noise_photons**2 / recipe.camera.excess_noise
+        pedestal = max(read_noise, KL_PEDESTAL * molecule_photons - float(background.min()), 0.0)
+    darkest = float(background.min()) + pedestal
+    if preset:
+        data = Reference(
+            molecule_photons=molecule_photons,
+            background_photons=darkest,
+            norm_squared=operator.norm_squared,
+            point_energy=operator.point_energy,
+        )
+        parameters = preset.networks[recipe.solver.fidelity].for_data(data)
+    else:
+        parameters = classical_parameters(
+            operator,
+            molecule_photons,
+            darkest,
+            fidelity=recipe.solver.fidelity,
+            penalty=recipe.solver.penalty,
+            iterations=recipe.solver.iterations,
+        )
+    return Setup(
+        grid=grid,
+        frames=span,
+        background=background,
+        molecule_photons=molecule_photons,
+        pedestal_photons=pedestal,
+        network=UnfoldedNetwork(operator, parameters, device=device),
+        localizer=Localizer(
+            sigma_px=psf.sigma_px,
+            pixel_size_nm=grid.pixel_size_nm,
+            upsampling=grid.upsampling,
+            molecule_photons=molecule_photons,
+            threshold_photons=parameters.threshold_photons,
+            camera=recipe.camera,
+            settings=recipe.localization,
+        ),
+        device=device,
+        recipe=recipe,
+        parameters=parameters,
+    )
+
+
+def load_psf(optics: Optics) -> PSF:
+    """Return the PSF of the settings: the Gaussian, or the bead image if there is one.
+
+    Raises
+    ------
+    InputError
+        If neither is given, or the image cannot be used.
+    """
+    if optics.psf_image is not None:
+        image = _read_picture(optics.psf_image, "optics.psf_image")
+        image_pixel_nm = optics.psf_image_pixel_nm or optics.pixel_size_nm
+        return measured_psf(image, image_pixel_nm, optics.pixel_size_nm)
+    if optics.psf_sigma_nm is None:
+        raise InputError(
+            "the size of the PSF is missing",
+            "Enter its FWHM or sigma in nm (the FWHM is about half the wavelength divided by the "
+            "numerical aperture, 200 to 300 nm for most objectives)",
+            field="optics.psf_sigma_nm",
+        )
+    return GaussianPSF(optics.psf_sigma_nm / optics.pixel_size_nm)
+
+
+def _read_picture(path: Any, field: str) -> NDArray[np.generic]:
+    try:
+        return np.asarray(tifffile.imread(path))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}", "Check the path", field) from error
+    except (OSError, ValueError, tifffile.TiffFileError) as error:
+        raise InputError(
+            f"{path} cannot be read as a TIFF image", "Save it as TIFF", field
+        ) from error
+
+
+def _frame_range(frames: slice, n_frames: int) -> tuple[int, int]:
+    first, last, step = frames.indices(n_frames)
+    if step != 1 or last <= first:
+        wanted = f"{'' if frames.start is None else frames.start}:" + (
+            "" if frames.stop is None else str(frames.stop)
+        )
+        raise InputError(
+            f"the frames {wanted} do not exist in a stack of {n_frames} frames",
+            f"Choose a range within 0:{n_frames} (frames are counted from 0, the end is excluded)",
+            field="frames",
+        )
+    return first, last
+
+
+def _check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
+    smallest = max(8, round(6 * psf.sigma_px))
+    if min(shape) < smallest:
+        raise InputError(
+            f"frames of {shape[0]} x {shape[1]} pixels are smaller than the PSF allows",
+            f"Use frames of at least {smallest} x {smallest} pixels, or check the PSF size",
+            field="stack",
+        )
+
+
+def _sample(stack: Stack, span: tuple[int, int]) -> NDArray[np.float32]:
+    """Read runs of neighbouring frames, spread over the stack."""
+    first, last = span
+    wanted = max(2, min(SAMPLE_FRAMES, SAMPLE_PIXELS // (stack.shape[1] * stack.shape[2])))
+    if last - first <= wanted:
+        return stack.read(first, last)
+    runs = min(4, wanted // 2)
+    length = wanted // runs
+    starts = np.linspace(first, last - length, runs).astype(int)
+    return np.concatenate([stack.read(int(s), int(s) + length) for s in starts])
+
+
+def _background(
+    sample: NDArray[np.float32], recipe: Recipe, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    given = recipe.background.photons
+    if given == "auto":
+        return estimate_background(sample, recipe.camera)
+    if isinstance(given, float):
+        return np.full(shape, given, dtype=np.float32)
+    background = np.squeeze(np.asarray(_read_picture(given, "background.photons"), np.float32))
+    if background.shape != shape or not np.isfinite(background).all():
+        raise InputError(
+            f"the background map {given} is {background.shape}, the frames are {shape} pixels",
+            "Give one finite value per camera pixel, in photons",
+            field="background.photons",
+        )
+    return np.maximum(background, MIN_BACKGROUND_PHOTONS)
