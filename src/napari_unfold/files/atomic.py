@@ -1,0 +1,96 @@
+"""Writing so that a failed or cancelled job leaves the previous file, and no half of a new one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_unfold.jobs import InputError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder"),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another folder"),
+    errno.EFBIG: ("the file gets too large for this disk", "Choose a folder on another disk"),
+    errno.EROFS: ("the disk is read-only", "Choose a folder you can write to"),
+    errno.EACCES: ("writing is not permitted there", "Choose a folder you can write to"),
+    errno.EPERM: ("writing is not permitted there", "Choose a folder you can write to"),
+    errno.ENOENT: ("there is no such folder", "Create the folder, or choose another one"),
+    errno.ENOTDIR: ("part of that path is a file, not a folder", "Choose another folder"),
+    errno.EEXIST: ("that is a file, not a folder", "Choose another folder"),
+    errno.EISDIR: ("that is a folder, not a file", "Choose another file name"),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name"),
+}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the place of `path` when the block succeeds.
+
+    The temporary file lies in the same folder and has the same suffix. It is removed when the
+    block fails or is cancelled.
+
+    Parameters
+    ----------
+    path : Path
+        File to create or to replace.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    InputError
+        If `path` cannot be written: no such folder, no permission, disk full.
+    """
+    path = Path(path)
+    # refused here, so that no writer has to report it in its own way
+    if path.is_dir():
+        raise _cannot_write(path, OSError(errno.EISDIR, "is a folder"))
+    if not path.parent.is_dir():
+        raise _cannot_write(path, OSError(errno.ENOENT, "no such folder"))
+    temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105 (one name for both systems)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
+            raise _cannot_write(path, error) from error
+        raise
+
+
+def output_folder(path: Path) -> Path:
+    """Create a folder, parents included, and make sure that files can be written to it.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be created or is not writable.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # trying is the only reliable test: permission bits say nothing about read-only disks
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    # some writers report a full disk without an error number
+    reason, remedy = _REASONS.get(
+        error.errno or 0,
+        (str(error), "Check that the disk is not full and that you may write to the folder"),
+    )
+    return InputError(f"cannot write '{path}': {reason}", remedy)

@@ -1,0 +1,235 @@
+"""The CSV dialects of localization software: how to know them, and what their numbers mean.
+
+ThunderSTORM, Picasso, webSMLM and Deep-STORM (ZeroCostDL4Mic) share the headers ``x [nm]`` and
+``y [nm]``. Of these,
+
+* Deep-STORM is known by its column ``confidence [a.u]``;
+* Picasso is known by a header without quotes together with an ``id`` that starts at 0, where
+  ThunderSTORM starts at 1;
+* webSMLM cannot be told from ThunderSTORM 1.3 and must be asked for by name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_unfold.analysis.table import COLUMNS
+from napari_unfold.jobs import InputError
+
+DialectName = Literal[
+    "thunderstorm", "picasso", "websmlm", "challenge", "decode", "deep-storm", "plain"
+]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the numbers in a table mean.
+
+    Parameters
+    ----------
+    title : str
+        Name for messages.
+    columns : dict
+        From the header, in lower case and without the unit, to our column.
+    first_frame : int
+        Number of the first frame of the stack.
+    pixel_centers : bool
+        Whether positions count from the centre of the top-left pixel, not from its corner.
+    units : dict
+        Units of columns whose header does not name one; nm and photons otherwise.
+    """
+
+    title: str
+    columns: dict[str, str]
+    first_frame: int = 1
+    pixel_centers: bool = False
+    units: dict[str, str] = field(default_factory=dict)
+
+
+_THUNDERSTORM = {
+    "frame": "frame",
+    "x": "x_nm",
+    "y": "y_nm",
+    "sigma": "sigma_nm",
+    "intensity": "photons",
+    "offset": "background_photons",
+    "bkgstd": "noise_photons",
+    "uncertainty": "uncertainty_nm",
+    "uncertainty_xy": "uncertainty_nm",
+    "detections": "detections",
+    "quality": "quality",
+}
+_CHALLENGE = {"frame": "frame", "xnano": "x_nm", "ynano": "y_nm", "intensity": "photons"}
+# DECODE's first coordinate runs along the rows of a TIFF frame, its second along the columns
+_DECODE = {
+    "frame_ix": "frame",
+    "x": "y_nm",
+    "y": "x_nm",
+    "phot": "photons",
+    "bg": "background_photons",
+    "prob": "quality",
+}
+_DEEP_STORM = {"frame": "frame", "x": "x_nm", "y": "y_nm", "confidence": "quality"}
+
+DIALECTS: dict[DialectName, Dialect] = {
+    "thunderstorm": Dialect("ThunderSTORM", _THUNDERSTORM),
+    "picasso": Dialect(
+        "Picasso (ThunderSTORM export)", _THUNDERSTORM, first_frame=0, pixel_centers=True
+    ),
+    "websmlm": Dialect("webSMLM", _THUNDERSTORM, pixel_centers=True),
+    "challenge": Dialect("SMLM challenge", _CHALLENGE),
+    "decode": Dialect("DECODE", _DECODE, first_frame=0, pixel_centers=True),
+    "deep-storm": Dialect("Deep-STORM", _DEEP_STORM),
+    "plain": Dialect("plain", {column.name: column.name for column in COLUMNS}),
+}
+
+_STANDARDIZED = ["frame", "xnano", "ynano", "znano", "intensity"]
+_KNOWN = (
+    "Known are ThunderSTORM, Picasso, SMLM challenge, DECODE and Deep-STORM files, and tables "
+    "with the columns frame, x_nm, y_nm"
+)
+_BRACKETS = re.compile(r"\s*\[([^\]]*)\]\s*$")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one file is to be read.
+
+    Parameters
+    ----------
+    dialect : Dialect
+    names, units : list of str
+        Header of each column in lower case without its unit, and the unit (or ``""``).
+    separator : str
+    header_lines : int
+        Lines before the first row.
+    pixel_size_nm : tuple of float, optional
+        Pixel size along x and y, if the file states it.
+    """
+
+    dialect: Dialect
+    names: list[str]
+    units: list[str]
+    separator: str
+    header_lines: int
+    pixel_size_nm: tuple[float, float] | None = None
+
+
+def recognize(path: Path, lines: list[str], dialect: DialectName | None = None) -> Layout:
+    """Find out from the first lines of a file how to read it.
+
+    Parameters
+    ----------
+    path : Path
+        For messages only.
+    lines : list of str
+        The first lines of the file, five at least if it has them.
+    dialect : str, optional
+        One of `DIALECTS`, where the user knows better.
+
+    Raises
+    ------
+    InputError
+        If the layout is not known.
+    """
+    if dialect is not None and dialect not in DIALECTS:
+        raise InputError(
+            f"'{dialect}' is not a known kind of table", f"Choose one of {', '.join(DIALECTS)}"
+        )
+    comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    lines, skipped = lines[comments:], lines[:comments]
+    if not lines or not lines[0].strip():
+        raise InputError(f"'{path}' has no table", "Export the localizations again")
+    separator = max(",;\t", key=lines[0].count)
+    cells = _cells(lines[0], separator)
+    if all(_is_number(cell) for cell in cells):
+        return _headerless(path, len(cells), separator, comments, dialect)
+    names, units = zip(*(_name_and_unit(cell) for cell in cells), strict=True)
+    name = dialect or _dialect_of(path, skipped, lines, cells, separator)
+    layout = Layout(DIALECTS[name], list(names), list(units), separator, comments + 1)
+    return _with_decode_metadata(layout, skipped) if name == "decode" else layout
+
+
+def _dialect_of(
+    path: Path, skipped: list[str], lines: list[str], cells: list[str], separator: str
+) -> DialectName:
+    names = [_name_and_unit(cell)[0] for cell in cells]
+    if "frame_ix" in names or any("DECODE" in line for line in skipped):
+        return "decode"
+    if "xnano" in names:
+        return "challenge"
+    if "x_nm" in names:
+        return "plain"
+    if "x" in names and any(_BRACKETS.search(cell) for cell in cells):
+        if "confidence" in names:
+            return "deep-storm"
+        first = _cells(lines[1], separator) if len(lines) > 1 else []
+        unquoted = '"' not in lines[0]
+        if unquoted and names[0] == "id" and first and _is_number(first[0]) and not float(first[0]):
+            return "picasso"
+        return "thunderstorm"
+    found = ", ".join(cells[:8])
+    raise InputError(f"the columns of '{path}' are not known ({found})", _KNOWN)
+
+
+def _headerless(
+    path: Path, count: int, separator: str, comments: int, dialect: DialectName | None
+) -> Layout:
+    # the standardised form of the SMLM challenge; anything else would be guesswork
+    if count != len(_STANDARDIZED) or dialect not in (None, "challenge"):
+        raise InputError(
+            f"'{path}' has {count} columns without a header",
+            "Write their names into the first line, such as frame,x_nm,y_nm",
+        )
+    units = [""] * count
+    return Layout(DIALECTS["challenge"], list(_STANDARDIZED), units, separator, comments)
+
+
+def _with_decode_metadata(layout: Layout, skipped: list[str]) -> Layout:
+    """Take unit and pixel size from the third comment line of a DECODE file."""
+    metadata: dict[str, Any] = {}
+    for line in skipped:
+        text = line.lstrip("# ")
+        if text.startswith("{"):
+            try:
+                metadata |= json.loads(text)
+            except ValueError:
+                continue
+    unit = metadata.get("xy_unit") or "px"
+    dialect = replace(layout.dialect, units={"x": unit, "y": unit})
+    size = metadata.get("px_size")
+    try:
+        rows, columns = (float(value) for value in size or ())
+    except (TypeError, ValueError):
+        return replace(layout, dialect=dialect)
+    # stated in the order of DECODE's coordinates, which we exchange
+    return replace(layout, dialect=dialect, pixel_size_nm=(columns, rows))
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    """Split a line; a spreadsheet may have put quotes around the whole of it."""
+    line = line.strip("\r\n")
+    cells = next(csv.reader(io.StringIO(line), delimiter=separator), [])
+    if len(cells) == 1 and separator in cells[0]:
+        cells = next(csv.reader(io.StringIO(cells[0]), delimiter=separator))
+    return [cell.strip().strip("\"'`") for cell in cells]
+
+
+def _name_and_unit(cell: str) -> tuple[str, str]:
+    unit = _BRACKETS.search(cell)
+    name = _BRACKETS.sub("", cell).strip().lower()
+    return name, unit.group(1).strip() if unit else ""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,245 @@
+"""Localization tables as CSV files: those of other programs in, ThunderSTORM's out."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from napari_unfold.analysis.table import COLUMNS, REQUIRED, empty_table, validate
+from napari_unfold.files.atomic import replacing
+from napari_unfold.files.dialects import DialectName, Layout, recognize
+from napari_unfold.imaging.grid import center_of_pixel
+from napari_unfold.jobs import InputError
+
+_NM_PER_UNIT = {"": 1.0, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "\ufffdm": 1e3}
+_LENGTHS = {"x_nm", "y_nm", "sigma_nm", "uncertainty_nm"}
+_PHOTONS = {"photons", "background_photons", "noise_photons"}
+_SURPLUS = "(surplus)"
+
+
+def read_localizations(
+    path: str | Path,
+    *,
+    pixel_size_nm: float | None = None,
+    dialect: DialectName | None = None,
+) -> pd.DataFrame:
+    """Read a localization table of any known CSV dialect.
+
+    Parameters
+    ----------
+    path : Path
+        CSV file (or one with semicolons or tabs).
+    pixel_size_nm : float, optional
+        Side of a camera pixel, for files in pixels or with the origin at a pixel centre that do
+        not state it.
+    dialect : str, optional
+        One of `napari_unfold.files.dialects.DIALECTS`; recognised from the file if not given.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `napari_unfold.analysis.table.COLUMNS`: nm from the outer corner of the
+        top-left pixel, frames from 0. Intensities in ADU are left out.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read; the message names the line.
+    """
+    path = Path(path)
+    layout = recognize(path, _first_lines(path), dialect)
+    sources = _sources(path, layout)
+    raw = _read_numbers(path, layout, list(sources.values()))
+    table = pd.DataFrame({name: raw[index] for name, index in sources.items()})
+    _check_rows(path, layout, table)
+    table["frame"] -= layout.dialect.first_frame
+    _convert_units(path, layout, sources, table, pixel_size_nm)
+    if "detections" in table:
+        table["detections"] = table["detections"].fillna(1)
+    optional = [name for name in sources if name not in REQUIRED]
+    table[optional] = table[optional].replace([np.inf, -np.inf], np.nan)
+    return validate(table) if len(table) else empty_table()
+
+
+def write_localizations(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as a ThunderSTORM CSV file, which most programs of the field read.
+
+    Frames count from 1, positions in nm from the outer corner of the top-left pixel. Optional
+    columns that are absent or hold no value at all are left out.
+
+    Raises
+    ------
+    InputError
+        If the table is not valid or the file cannot be written.
+    """
+    table = validate(table)
+    known = [
+        column
+        for column in COLUMNS
+        if column.name in table and (column.required or table[column.name].notna().any())
+    ]
+    output = table[[column.name for column in known]].replace([np.inf, -np.inf], np.nan)
+    output["frame"] += 1
+    output.insert(0, "id", np.arange(1, len(output) + 1))
+    header = ",".join(f'"{name}"' for name in ("id", *(c.thunderstorm for c in known)))
+    with replacing(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as f:
+        f.write(header + "\n")
+        # ThunderSTORM takes 1e-05 for 1, and refuses empty cells
+        output.to_csv(
+            f,
+            header=False,
+            index=False,
+            float_format="%.5f",
+            na_rep="NaN",
+            quoting=csv.QUOTE_NONE,
+            lineterminator="\n",
+        )
+
+
+def _first_lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            start = file.read(65536)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file '{path}'", "Check the name and folder") from error
+    except IsADirectoryError as error:
+        raise InputError(f"'{path}' is a folder", "Choose a CSV file in it") from error
+    except OSError as error:
+        raise InputError(
+            f"'{path}' cannot be opened ({error.strerror})", "Check that you may read the file"
+        ) from error
+    if not start.strip():
+        raise InputError(f"'{path}' is empty", "Export the localizations again")
+    if b"\0" in start:
+        raise InputError(
+            f"'{path}' is not a text file", "Export the localizations as CSV text (UTF-8)"
+        )
+    return start.decode("utf-8-sig", errors="replace").splitlines()[:20]
+
+
+def _sources(path: Path, layout: Layout) -> dict[str, int]:
+    """Which column of the file holds which of our columns."""
+    sources: dict[str, int] = {}
+    for index, (name, unit) in enumerate(zip(layout.names, layout.units, strict=True)):
+        ours = layout.dialect.columns.get(name)
+        if ours is None or ours in sources or (ours in _PHOTONS and unit.lower() == "adu"):
+            continue
+        sources[ours] = index
+    headers = {ours: header for header, ours in layout.dialect.columns.items()}
+    missing = [f"'{headers[name]}'" for name in REQUIRED if name not in sources]
+    if missing:
+        raise InputError(
+            f"'{path}', read as a {layout.dialect.title} file, has no column {', '.join(missing)}",
+            "Export it again with the frame and both coordinates",
+        )
+    return sources
+
+
+def _read_numbers(path: Path, layout: Layout, wanted: list[int]) -> pd.DataFrame:
+    """Read the wanted columns as floats, indexed by the line in the file from 1."""
+    names = [*range(len(layout.names)), _SURPLUS]
+    try:
+        raw = pd.read_csv(
+            path,
+            sep=layout.separator,
+            names=names,
+            header=None,
+            index_col=False,
+            skiprows=layout.header_lines,
+            skip_blank_lines=False,
+            skipinitialspace=True,
+            low_memory=False,
+            encoding="utf-8-sig",
+            encoding_errors="replace",
+        )
+    except pd.errors.EmptyDataError:
+        raw = pd.DataFrame(columns=names)
+    except pd.errors.ParserError as error:
+        raise _bad_line(path, error) from error
+    raw.index += layout.header_lines + 1
+    raw = raw.dropna(how="all")
+    surplus = raw[_SURPLUS].notna()
+    if surplus.any():
+        raise InputError(
+            f"line {surplus.idxmax()} of '{path}' has more cells than the header",
+            "Correct that line, or use a point as the decimal mark",
+        )
+    return pd.DataFrame({index: _numbers(path, raw[index]) for index in wanted})
+
+
+def _numbers(path: Path, cells: pd.Series) -> pd.Series:
+    values = pd.to_numeric(cells, errors="coerce")
+    wrong = values.isna() & cells.notna()
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise InputError(
+            f"line {cells.index[row]} of '{path}': '{str(cells.iloc[row])[:40]}' is not a number",
+            "Correct that line; the decimal mark must be a point",
+        )
+    return values.astype(np.float64)
+
+
+def _bad_line(path: Path, error: Exception) -> InputError:
+    line = re.search(r"line (\d+)", str(error))
+    where = f"line {line.group(1)} of '{path}'" if line else f"'{path}'"
+    return InputError(
+        f"{where} cannot be split into cells", "Correct that line, or export the table again"
+    )
+
+
+def _check_rows(path: Path, layout: Layout, table: pd.DataFrame) -> None:
+    """Refuse positions and frames that cannot be."""
+    for name in REQUIRED:
+        wrong = ~np.isfinite(table[name])
+        if wrong.any():
+            what = "the frame" if name == "frame" else f"the coordinate {name[0]}"
+            raise InputError(
+                f"line {wrong.idxmax()} of '{path}': {what} is missing or is not finite",
+                "Correct or remove that line",
+            )
+    first = layout.dialect.first_frame
+    wrong = (table["frame"] < first) | (table["frame"] % 1 != 0)
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise InputError(
+            f"line {table.index[row]} of '{path}': frame {table['frame'].iloc[row]:g} cannot be, "
+            f"as frames of {layout.dialect.title} files are whole numbers from {first} on",
+            "Correct that line, or say which program wrote the file",
+        )
+
+
+def _convert_units(
+    path: Path,
+    layout: Layout,
+    sources: dict[str, int],
+    table: pd.DataFrame,
+    pixel_size_nm: float | None,
+) -> None:
+    """Turn lengths into nm from the corner of the top-left pixel, in place."""
+    sizes = layout.pixel_size_nm or (pixel_size_nm, pixel_size_nm)
+    for name in _LENGTHS & set(sources):
+        index = sources[name]
+        unit = layout.units[index] or layout.dialect.units.get(layout.names[index], "")
+        size = sizes[1] if name == "y_nm" else sizes[0]
+        centers = layout.dialect.pixel_centers and name in ("x_nm", "y_nm")
+        in_pixels = unit.lower() in ("px", "pixel", "pixels")
+        if (centers or in_pixels) and size is None:
+            raise InputError(
+                f"'{path}' ({layout.dialect.title}) cannot be placed without the pixel size, as "
+                + ("it is in pixels" if in_pixels else "it counts from a pixel's centre"),
+                "Give the pixel size in nm",
+                field="optics.pixel_size_nm",
+            )
+        factor = size if in_pixels else _NM_PER_UNIT.get(unit.lower())
+        if factor is None:
+            raise InputError(
+                f"the unit '{unit}' of '{layout.names[index]}' in '{path}' is not known",
+                "Use nm, um or px",
+            )
+        table[name] *= factor
+        if centers and size is not None:
+            table[name] += center_of_pixel(0, size)

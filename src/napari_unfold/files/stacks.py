@@ -1,0 +1,220 @@
+"""Frame stacks from arrays and files, read a few frames at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from napari_unfold.jobs import InputError
+
+Reader = Callable[[int, int], Any]
+
+
+class Stack:
+    """Frames of a camera that are read when they are needed.
+
+    Parameters
+    ----------
+    name : str
+        How messages call the stack.
+    shape : tuple of int
+        Frames and camera pixels, ``(T, Y, X)``.
+    dtype : dtype
+        Type of the stored grey values.
+    reader : callable
+        ``reader(start, stop)`` returns these frames as an array-like.
+    pixel_size_nm : float, optional
+        Side of a camera pixel, where it is known.
+    close : callable, optional
+        Releases the file.
+
+    Raises
+    ------
+    InputError
+        If there are no frames, or the grey values are not real numbers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        dtype: Any,
+        reader: Reader,
+        pixel_size_nm: float | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.pixel_size_nm = pixel_size_nm
+        self._reader = reader
+        self._close = close
+        if self.dtype.kind not in "iuf":
+            raise stack_error(
+                f"'{name}' has pixels of the type {self.dtype}",
+                "Grey values must be whole or decimal numbers; convert it to 16 or 32 bit",
+            )
+        if 0 in shape:
+            raise stack_error(
+                f"'{name}' is empty: {shape[0]} frames of {shape[1]} x {shape[2]} pixels",
+                "Choose a stack with at least one frame",
+            )
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Read the frames from `start` up to, but not including, `stop`.
+
+        Returns
+        -------
+        array, shape (T', Y, X), float32
+            Grey values in ADU.
+
+        Raises
+        ------
+        InputError
+            If a frame is damaged or has a pixel that is not a finite number.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        with np.errstate(over="ignore"):
+            frames = np.asarray(self._reader(start, stop)).astype(np.float32)
+        frames = frames.reshape(-1, *self.shape[1:])
+        if self.dtype.kind == "f":
+            bad = ~np.isfinite(frames).all(axis=(1, 2))
+            if bad.any():
+                raise stack_error(
+                    f"frame {start + int(bad.argmax()) + 1} of '{self.name}' has pixels that are "
+                    "not finite numbers (NaN or infinity)",
+                    "Crop the stack or fill these pixels first",
+                )
+        return frames
+
+    def close(self) -> None:
+        """Release the file; frames cannot be read any more."""
+        if self._close is not None:
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def as_stack(array: Any, name: str = "array", pixel_size_nm: float | None = None) -> Stack:
+    """Make a stack of an array; of a lazy one (dask), only the frames asked for are computed.
+
+    Parameters
+    ----------
+    array : array-like, shape (T, Y, X)
+        Grey values in ADU. Further axes of length 1 are ignored.
+    name : str
+        How messages call the stack.
+    pixel_size_nm : float, optional
+        Side of a camera pixel.
+
+    Raises
+    ------
+    InputError
+        If it is not a stack of grey-value frames.
+    """
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        array = np.asarray(array)
+    shape = tuple(int(n) for n in array.shape)
+    if len(shape) >= 3 and shape[-1] in (3, 4):
+        raise colour_error(name)
+    # a stack of one frame keeps its frame axis, but any other axis of length 1 is no axis
+    extra = [n for n in shape[:-2] if n != 1]
+    if len(shape) < 3:
+        raise flat_error(name)
+    if len(extra) > 1:
+        raise ambiguous_error(name, shape)
+    full = (extra[0] if extra else 1, shape[-2], shape[-1])
+    axis = next((i for i, n in enumerate(shape[:-2]) if n != 1), 0)
+
+    def reader(start: int, stop: int) -> Any:
+        index = tuple(slice(start, stop) if i == axis else 0 for i in range(len(shape) - 2))
+        return array[index]
+
+    return Stack(name, full, array.dtype, reader, pixel_size_nm)
+
+
+def open_stack(path: str | Path) -> Stack:
+    """Open a stack of frames: TIFF, OME-TIFF, ImageJ TIFF, BigTIFF, or NumPy ``.npy``.
+
+    Frames are read from the disk when they are needed, so that the memory used does not depend
+    on the length of the stack.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or not a stack of grey-value frames.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise stack_error(f"'{path}' is a folder", "Choose the file with the stack")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError as error:
+        raise stack_error(f"there is no file '{path}'", "Check the name and folder") from error
+    except OSError as error:
+        raise stack_error(
+            f"'{path}' cannot be opened ({error.strerror})", "Check that you may read the file"
+        ) from error
+    if size == 0:
+        raise stack_error(f"'{path}' is empty", "Copy or export the file again")
+    if path.suffix.lower() == ".npy":
+        return _open_npy(path)
+    if start[:2] not in (b"II", b"MM"):
+        raise stack_error(
+            f"'{path}' is not a TIFF file", "Open it in Fiji (Bio-Formats) and save it as TIFF"
+        )
+    from napari_unfold.files.tiff import open_tiff
+
+    return open_tiff(path)
+
+
+def stack_error(problem: str, remedy: str) -> InputError:
+    """Return an error that a form shows beside the choice of the stack."""
+    return InputError(problem, remedy, field="stack")
+
+
+def flat_error(name: str) -> InputError:
+    """Return the error for an image without a frame axis."""
+    return stack_error(
+        f"'{name}' is a single 2-D image, a stack is needed",
+        "Choose a stack with the axes (frame, y, x)",
+    )
+
+
+def colour_error(name: str) -> InputError:
+    """Return the error for RGB and RGBA images."""
+    return stack_error(
+        f"'{name}' is a colour (RGB) image, grey values of a camera are needed",
+        "Choose the raw recording, or convert it to one channel",
+    )
+
+
+def ambiguous_error(name: str, shape: tuple[int, ...]) -> InputError:
+    """Return the error for more than one axis besides y and x."""
+    lengths = " x ".join(str(n) for n in shape)
+    return stack_error(
+        f"'{name}' has more than one axis besides y and x ({lengths})",
+        "Choose one channel, plane or position, so that (frame, y, x) is left",
+    )
+
+
+def _open_npy(path: Path) -> Stack:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise stack_error(
+            f"'{path}' is damaged, or is not an array of numbers", "Save it again with numpy.save"
+        ) from error
+    return as_stack(array, name=path.name)
