@@ -1,0 +1,96 @@
+"""Open localization tables as Points layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_unfold.plugin.layers import LayerData, Placement
+
+_SNIFFED_BYTES = 16384
+_POINT_SIZE_NM = 100.0
+
+
+def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
+    """Return a reader if the file is a localization table, judged by its header; else None.
+
+    Other CSV files, napari's own Points and Shapes among them, are left to other readers, and
+    so are columns of bare numbers: they could be anything.
+    """
+    from napari_unfold.files.dialects import recognize
+    from napari_unfold.jobs import InputError
+
+    if not isinstance(path, str):
+        return None
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(_SNIFFED_BYTES).decode("utf-8-sig", errors="replace")
+        layout = recognize(Path(path), text.splitlines()[:20])
+    except (OSError, InputError):
+        return None
+    has_names = layout.header_lines > 0
+    has_position = {"x_nm", "y_nm"} <= {layout.dialect.columns.get(name) for name in layout.names}
+    return read_points if has_names and has_position else None
+
+
+def read_points(path: str) -> list[LayerData]:
+    """Read a localization table as a Points layer.
+
+    Tables count from the outer corner of the first pixel, napari from its centre. If the current
+    viewer shows a stack with a pixel size, the points are laid over it; otherwise the corner is
+    at the origin of the world.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read; the message names the line.
+    """
+    from napari_unfold.files.localizations import read_localizations
+    from napari_unfold.plugin.layers import points_layer
+
+    placement, pixel_size = _open_stack() or (_corner_at_origin(), 1.0)
+    known_size = pixel_size if placement.name else None
+    table = read_localizations(path, pixel_size_nm=known_size)
+    name = Path(path).name.split(".")[0]
+    size = {} if placement.name else {"size": _POINT_SIZE_NM}
+    return [points_layer(table, placement, pixel_size, name=name, **size)]
+
+
+def _open_stack() -> tuple[Placement, float] | None:
+    """Placement and pixel size in nm of the topmost stack of the current viewer."""
+    from napari import current_viewer
+    from napari.layers import Image
+
+    from napari_unfold.jobs import InputError
+    from napari_unfold.plugin.layers import Placement, pixel_size_nm
+
+    viewer = current_viewer()
+    for layer in reversed(viewer.layers if viewer is not None else []):
+        if not isinstance(layer, Image) or layer.ndim < 3 or layer.rgb:
+            continue
+        try:
+            size = pixel_size_nm(layer)
+        except InputError:
+            continue
+        if size is not None:
+            return Placement.of(layer), size
+    return None
+
+
+def _corner_at_origin() -> Placement:
+    import numpy as np
+
+    from napari_unfold.plugin.layers import Placement
+
+    # pixels of 1 nm, the corner of the first one at 0
+    return Placement(
+        name="",
+        scale=np.ones(3),
+        translate=np.array([0.0, 0.5, 0.5]),
+        rotate=np.eye(3),
+        shear=np.eye(3),
+        affine=np.eye(4),
+        units=("pixel", "nm", "nm"),
+    )

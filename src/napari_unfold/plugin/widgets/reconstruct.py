@@ -1,0 +1,367 @@
+"""The dock widget *Unfold: reconstruct*."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unfold.jobs import Event, InputError, Job, Preview, Stage, UnfoldError
+from napari_unfold.plugin import layers
+from napari_unfold.plugin.widgets.export import export_localizations
+from napari_unfold.plugin.widgets.form import HINT_STYLE, message_label, sentence
+from napari_unfold.plugin.widgets.job_panel import JobPanel, duration
+from napari_unfold.plugin.widgets.job_runner import JobRunner, Outcome
+from napari_unfold.plugin.widgets.recipe_form import RecipeForm
+from napari_unfold.plugin.widgets.remember import (
+    LastSettings,
+    load_last_settings,
+    save_last_settings,
+)
+from napari_unfold.plugin.widgets.stack_picker import StackPicker
+from napari_unfold.recipe import Recipe
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from napari_unfold.analysis.reconstruct import Reconstruction
+
+_PREVIEW_INTERVAL_S = 0.5
+
+
+class ReconstructWidget(QWidget):
+    """Turn a stack layer into a super-resolved image and a table of localizations.
+
+    Parameters
+    ----------
+    napari_viewer : napari.components.ViewerModel
+        The viewer whose layers are offered and to which the results are added.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        super().__init__()
+        from napari_unfold.files.presets import list_presets
+
+        self._viewer = napari_viewer
+        self._placement: layers.Placement | None = None
+        self._frame_count = 0
+        self._job_error: UnfoldError | None = None
+        self._preview: Image | None = None
+        self._preview_time = self._start_time = 0.0
+        self._followed: Image | None = None
+
+        self.runner = JobRunner(self)
+        self.stack = StackPicker(napari_viewer)
+        self.form = RecipeForm(list_presets())
+        self.panel = JobPanel()
+        self.preview_box = QCheckBox("Live preview")
+        self.all_frames_box = QCheckBox("Points of all frames")
+        self.export_button = QPushButton("Export CSV…")
+        self._build_pixel_hint()
+        self._lay_out()
+        self._restore()
+        self._connect()
+        self._on_layer()
+
+    # ---- what other code may ask and tell
+
+    def value(self) -> Recipe:
+        """Return the settings; raises `InputError` if one is missing or cannot be used."""
+        return self.form.value()
+
+    def set_value(self, recipe: Recipe) -> None:
+        """Show `recipe`."""
+        self.form.set_value(recipe)
+
+    def reset_choices(self, *_: object) -> None:
+        """List the layers anew; napari calls this whenever its layer list changes."""
+        self.stack.reset_choices()
+        self._refresh()
+
+    def run(self) -> None:
+        """Start the reconstruction."""
+        self.panel.clear()
+        self._job_error = None
+        try:
+            job = self._prepare()
+            self.runner.start(job)
+        except UnfoldError as error:
+            self._fail(error)
+            return
+        self._start_time = time.monotonic()
+        self._remember()
+        self._refresh()
+
+    def cancel(self) -> None:
+        """Ask the running reconstruction to stop."""
+        self.runner.cancel()
+        self._refresh()
+
+    # ---- a run, from start to end
+
+    def _prepare(self) -> Job:
+        layer = self._need_layer()
+        recipe = self.value()
+        stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
+        self._placement = layers.Placement.of(layer)
+        chosen = self.stack.frames()
+        self._frame_count = chosen.stop - chosen.start
+        return _reconstruction(
+            stack,
+            recipe,
+            self.form.preset(),
+            frames=chosen,
+            device=self.form.device(),
+            save_frames=self.form.save_frames(),
+        )
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Preview):
+            self._show_preview(event)
+        else:
+            self.panel.show_event(event)
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._remove_preview()
+        if outcome.kind == "done":
+            self._show_result(outcome.value)
+        elif outcome.kind == "cancelled":
+            self.panel.show_summary("Cancelled. Nothing was changed.")
+        else:
+            self._fail(outcome.error)
+        self._refresh()
+
+    def _show_result(self, result: Reconstruction) -> None:
+        from napari.layers import Layer
+
+        points = layers.localization_layer(result, self._placement)
+        for data in (layers.reconstruction_layer(result, self._placement), points):
+            self._viewer.add_layer(Layer.create(*data))
+        if self.all_frames_box.isChecked():
+            self._show_all_frames(True)
+        self.panel.show_summary(
+            f"{len(result.localizations):,} localizations in {self._frame_count:,} frames, "
+            f"{duration(time.monotonic() - self._start_time)}"
+        )
+
+    def _fail(self, error: UnfoldError) -> None:
+        self._job_error = error
+        show_error(sentence(error))
+        self._refresh()
+
+    def _show_preview(self, event: Preview) -> None:
+        now = time.monotonic()
+        if not self.preview_box.isChecked() or now - self._preview_time < _PREVIEW_INTERVAL_S:
+            return
+        self._preview_time = now
+        limits = layers.robust_limits(event.image)
+        if self._preview in self._viewer.layers:
+            self._preview.data = event.image
+            self._preview.contrast_limits = limits
+            return
+        from napari.layers import Image
+
+        upsampling = self.form.value().solver.upsampling
+        data, keywords, _ = layers.image_layer(
+            event.image, upsampling, self._placement, name="preview"
+        )
+        self._preview = self._viewer.add_layer(Image(data, **keywords))
+
+    def _remove_preview(self) -> None:
+        if self._preview is not None and self._preview in self._viewer.layers:
+            self._viewer.layers.remove(self._preview)
+        self._preview = None
+
+    # ---- the state of the form, derived in one place
+
+    def _refresh(self, *_: object) -> None:
+        blocking = self._input_errors()
+        shown = [*([self._job_error] if self._job_error else []), *blocking]
+        elsewhere = self.form.show_errors(shown)
+        of_stack = [e for e in elsewhere if e.field == "stack"]
+        self.stack.layer_row.show_error(sentence(of_stack[0]) if of_stack else "")
+        others = [e for e in elsewhere if e.field != "stack"]
+        self.panel.show_error(sentence(others[0]) if others else "")
+        reason = " ".join(sentence(error) for error in blocking)
+        self.panel.show_state(self.runner.state, reason)
+        self._show_pixel_hint()
+
+    def _input_errors(self) -> list[InputError]:
+        errors = self.form.errors()
+        try:
+            layers.stack_of_layer(self._need_layer())
+        except InputError as error:
+            errors.insert(0, error)
+        return errors
+
+    def _need_layer(self) -> Image:
+        layer = self.stack.layer()
+        if layer is None:
+            raise InputError(
+                "there is no frame stack yet",
+                "Open a file, or choose File > Open Sample > napari-unfold",
+                field="stack",
+            )
+        return layer
+
+    def _on_edited(self) -> None:
+        self._job_error = None
+        self._refresh()
+
+    def _on_layer(self) -> None:
+        if self._followed is not None:
+            self._followed.events.scale.disconnect(self._adopt_pixel_size)
+            self._followed.events.units.disconnect(self._adopt_pixel_size)
+        self._followed = self.stack.layer()
+        if self._followed is not None:
+            self._followed.events.scale.connect(self._adopt_pixel_size)
+            self._followed.events.units.connect(self._adopt_pixel_size)
+        self._adopt_pixel_size()
+
+    def _adopt_pixel_size(self, *_: object) -> None:
+        known = self._layer_pixel_size()
+        if known is not None:
+            self.form.pixel_row.editor.set_value(known)
+        self._on_edited()
+
+    def _layer_pixel_size(self) -> float | None:
+        layer = self.stack.layer()
+        try:
+            return None if layer is None else layers.pixel_size_nm(layer)
+        except InputError:
+            return None
+
+    # ---- the pixel size of the layer
+
+    def _build_pixel_hint(self) -> None:
+        self.pixel_hint = QWidget()
+        self._pixel_text = message_label(HINT_STYLE)
+        self._pixel_text.show()
+        self.apply_button = QPushButton("Apply to layer")
+        self.apply_button.setToolTip(
+            "<qt>Give the layer this pixel size, so that scale bar and results are in nm.</qt>"
+        )
+        row = QHBoxLayout(self.pixel_hint)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._pixel_text, 1)
+        row.addWidget(self.apply_button)
+        self.form.optics.add_full_width(self.pixel_hint)
+
+    def _show_pixel_hint(self) -> None:
+        layer, known = self.stack.layer(), self._layer_pixel_size()
+        typed = self.form.pixel_row.editor.value()
+        usable = layer is not None and isinstance(typed, float) and typed > 0
+        self.pixel_hint.setVisible(usable and typed != known)
+        self._pixel_text.setText(
+            "The layer has no pixel size." if known is None else f"The layer says {known:g} nm."
+        )
+
+    def _apply_pixel_size(self) -> None:
+        layers.apply_pixel_size(self.stack.layer(), self.form.pixel_row.editor.value())
+        self._viewer.reset_view()
+
+    # ---- results
+
+    def _show_all_frames(self, everything: bool) -> None:
+        frames = self._viewer.dims.range[-3].stop if self._viewer.dims.ndim > 2 else 0
+        layers.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
+
+    def _export(self) -> None:
+        try:
+            text = export_localizations(self._viewer, parent=self)
+        except UnfoldError as error:
+            self._fail(error)
+            return
+        if text:
+            self.panel.show_summary(text)
+
+    # ---- memory of the last session
+
+    def _restore(self) -> None:
+        last = load_last_settings()
+        if last is not None:
+            self.form.set_value(last.recipe, last.preset)
+            self.form.device_row.editor.set_value(last.device)
+
+    def _remember(self) -> None:
+        preset = self.form.preset()
+        save_last_settings(
+            LastSettings(
+                recipe=self.value(),
+                preset=None if preset is None else preset.name,
+                device=self.form.device(),
+            )
+        )
+
+    # ---- Qt
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
+        """Catch up with what happened to the layers while the widget was hidden."""
+        self.reset_choices()
+        super().showEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802
+        """Keep usable settings; a running job goes on."""
+        if not self.form.errors():
+            self._remember()
+        super().hideEvent(event)
+
+    def _connect(self) -> None:
+        self.runner.event.connect(self._on_event)
+        self.runner.ended.connect(self._on_ended)
+        self.stack.layer_changed.connect(self._on_layer)
+        self.stack.changed.connect(self._on_edited)
+        self.form.changed.connect(self._on_edited)
+        self.panel.run_clicked.connect(self.run)
+        self.panel.cancel_clicked.connect(self.cancel)
+        self.apply_button.clicked.connect(self._apply_pixel_size)
+        self.all_frames_box.toggled.connect(self._show_all_frames)
+        self.export_button.clicked.connect(self._export)
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(2)
+        column.addWidget(self.stack)
+        column.addWidget(self.form)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(2)
+        outer.addWidget(area, 1)
+        options = QHBoxLayout()
+        options.setContentsMargins(6, 0, 6, 0)
+        for widget in (self.preview_box, self.all_frames_box):
+            options.addWidget(widget)
+        options.addStretch(1)
+        options.addWidget(self.export_button)
+        outer.addWidget(self.panel)
+        outer.addLayout(options)
+        self.setMinimumWidth(300)
+
+
+def _reconstruction(*args: Any, **keywords: Any) -> Job:
+    """Reconstruct, with the slow import of PyTorch in the background thread too."""
+    yield Stage("Loading PyTorch")
+    from napari_unfold.analysis.reconstruct import reconstruct
+
+    yield from reconstruct(*args, **keywords)

@@ -1,0 +1,29 @@
+"""Save a Points layer as a localization table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Points layer as ThunderSTORM CSV; napari calls this when a layer is saved.
+
+    Parameters
+    ----------
+    path : str
+    data : numpy.ndarray, shape (N, 2) or (N, 3)
+        ``([frame,] y, x)`` of the points.
+    meta : dict
+        Properties of the layer.
+
+    Returns
+    -------
+    list of str
+        The file written.
+    """
+    from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.plugin.layers import table_of_points
+
+    write_localizations(table_of_points(data, meta), Path(path))
+    return [path]
