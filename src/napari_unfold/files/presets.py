@@ -17,6 +17,8 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 
 SCHEMA_VERSION = 1
 
+DEFAULT_PRESET = "dense-smlm"
+
 
 class PresetScore(Section):
     """How well a preset did, and on which data."""
@@ -51,7 +53,7 @@ class Preset(Section):
     title: str
     description: str
     trained_on: str
-    scores: list[PresetScore] = []
+    scores: list[PresetScore] = Field(default_factory=list)
     upsampling: int = Field(ge=1, le=16)
     networks: dict[Fidelity, NetworkParameters] = Field(min_length=1)
     localization: Localization = Field(default_factory=Localization)

@@ -15,12 +15,14 @@ from napari_unfold.imaging.camera import noise_variance
 from napari_unfold.recipe import Camera
 
 WINDOW_PX = 8
-"""Side of the windows in which the background is taken to be constant."""
+"""Side of the windows in which the background is taken to be constant; more for few frames."""
+
+VALUES_PER_WINDOW = 1000
 
 MIN_BACKGROUND_PHOTONS = 0.05
 """Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
 
-MIN_FRAMES_FOR_FLUCTUATIONS = 8
+MIN_FRAMES_FOR_FLUCTUATIONS = 3
 """Below this number of frames the temporal variance says too little."""
 
 
@@ -30,7 +32,7 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     The values below the background scatter by noise alone, molecules can only add light. For
     Gaussian noise of standard deviation ``s`` the values below the true background ``b`` lie
     ``s sqrt(2 / pi)`` below it on average, however few they are; ``b`` is found where this
-    holds, in every window of `WINDOW_PX` pixels over all frames.
+    holds, in every window of a few pixels over all frames.
 
     Parameters
     ----------
@@ -44,20 +46,21 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     array (Y, X)
         Photons per camera pixel, smooth, positive.
     """
-    _, height, width = photons.shape
-    rows, columns = _window_starts(height), _window_starts(width)
+    n_frames, height, width = photons.shape
+    window = max(WINDOW_PX, math.ceil(math.sqrt(VALUES_PER_WINDOW / n_frames)))
+    rows, columns = _window_starts(height, window), _window_starts(width, window)
     coarse = np.array(
         [[_dark_level(photons[:, r, c].ravel(), camera) for c in columns] for r in rows]
     )
     coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
     background = _interpolate(coarse, rows, columns, (height, width))
-    smooth = ndimage.gaussian_filter(background, WINDOW_PX / 2, mode="nearest")
+    smooth = ndimage.gaussian_filter(background, window / 2, mode="nearest")
     return np.maximum(smooth, MIN_BACKGROUND_PHOTONS).astype(np.float32)
 
 
-def _window_starts(size: int) -> list[slice]:
+def _window_starts(size: int, window: int) -> list[slice]:
     """Half-overlapping windows that cover one axis."""
-    window = min(WINDOW_PX, size)
+    window = min(window, size)
     starts = range(0, max(size - window, 0) + 1, max(window // 2, 1))
     return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
 
@@ -119,16 +122,14 @@ def estimate_molecule_photons(
     """
     light = photons - background
     if len(photons) >= MIN_FRAMES_FOR_FLUCTUATIONS:
-        # pairs of windows in time, so that slow bleaching and drift do not count as blinking
+        # within blocks of time, so that slow bleaching and drift do not count as blinking
         blocks = np.array_split(light, max(1, len(light) // 50))
         variance = float(np.mean([block.var(axis=0, ddof=1).mean() for block in blocks]))
     else:
         variance = float(np.mean([frame.var() for frame in light]))
     excess = variance - float(noise_variance(photons.mean(axis=0), camera).mean())
     mean = float(light.mean())
-    faintest = 4.0 * math.sqrt(
-        float(noise_variance(np.median(background), camera)) / point_energy
-    )
+    faintest = 4.0 * math.sqrt(float(noise_variance(np.median(background), camera)) / point_energy)
     if mean <= 0 or excess <= 0:
         return faintest
     return max(excess / (mean * point_energy), faintest)

@@ -109,9 +109,7 @@ def _normal_cdf(t: torch.Tensor) -> torch.Tensor:
     return 0.5 * torch.erfc(-t / math.sqrt(2.0))
 
 
-def gaussian_matrix(
-    n_pixels: int, upsampling: int, sigma_px: float | torch.Tensor
-) -> torch.Tensor:
+def gaussian_matrix(n_pixels: int, upsampling: int, sigma_px: float | torch.Tensor) -> torch.Tensor:
     """Blur and sum along one axis: the matrix G of the separable forward operator.
 
     ``G[i, j]`` is the share of the light of a molecule at the centre of fine pixel ``j`` that

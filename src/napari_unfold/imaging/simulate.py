@@ -103,9 +103,7 @@ def simulate(
         photons = _brightness(count, molecule_photons, brightness_spread, rng)
         light = render(y_nm, x_nm, photons, shape, pixel_nm, sigma_nm)
         stack[t] = expose(light + background_photons, recipe.camera, rng)
-        tables.append(
-            pd.DataFrame({"frame": t, "x_nm": x_nm, "y_nm": y_nm, "photons": photons})
-        )
+        tables.append(pd.DataFrame({"frame": t, "x_nm": x_nm, "y_nm": y_nm, "photons": photons}))
     return Simulation(stack, pd.concat(tables, ignore_index=True), recipe)
 
 
@@ -117,7 +115,7 @@ def render(
     pixel_size_nm: float,
     sigma_nm: float,
 ) -> NDArray[np.float64]:
-    """Expected photons ``(Y, X)`` of molecules at any position, for a Gaussian PSF."""
+    """Return the expected photons ``(Y, X)`` of molecules at any position, for a Gaussian PSF."""
 
     def share(position_nm: NDArray[np.floating], n: int) -> NDArray[np.float64]:
         edges_nm = np.arange(n + 1) * pixel_size_nm
@@ -157,9 +155,7 @@ class _Filaments:
         self.axis = np.concatenate([c for c, _ in curves])
         self.normal = np.concatenate([n for _, n in curves])
 
-    def _curve(
-        self, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _curve(self, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Points on a curve that crosses the field of view, and the normals there."""
         steps = int(2.0 * np.hypot(*self.size_nm) / self.SPACING_NM)
         bend = np.convolve(rng.normal(0, self.TURN_PER_STEP, steps), np.ones(40) / 6, "same")
