@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from napari.layers import Image
 
 from napari_unfold.files import presets
 from napari_unfold.plugin.widgets import remember
@@ -37,3 +38,12 @@ def result_of(
         pixel_size_nm=pixel_size_nm,
         record={"program": "test"},
     )
+
+
+def outer_corners(layer: Image) -> np.ndarray:
+    """World positions (y, x) of the first and the last outer corner of the frames of a layer."""
+    shape = np.array(layer.data.shape)
+    first, last = np.full(layer.ndim, -0.5), shape - 0.5
+    if layer.ndim == 3:
+        first[0] = last[0] = 0
+    return np.array([layer.data_to_world(first)[-2:], layer.data_to_world(last)[-2:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +31,7 @@ def outcome_of(runner: JobRunner, job: Job, qtbot: QtBot) -> Outcome:
 def endless(release: threading.Event) -> Job:
     try:
         while True:
+            time.sleep(0.01)
             yield Note("still here")
     finally:
         release.set()
@@ -104,3 +106,13 @@ def test_a_failed_job_does_not_hinder_the_next(runner: JobRunner, qtbot: QtBot) 
 
     assert outcome_of(runner, failing(), qtbot).kind == "failed"
     assert outcome_of(runner, working(), qtbot).value == "yes"
+
+
+def test_a_job_stops_with_the_widget_it_belongs_to(qtbot: QtBot) -> None:
+    released = threading.Event()
+    runner = JobRunner()
+    with qtbot.waitSignal(runner.event):
+        runner.start(endless(released))
+    runner.deleteLater()
+    del runner
+    qtbot.waitUntil(released.is_set)

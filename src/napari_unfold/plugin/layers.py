@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 
 METADATA_KEY = "napari_unfold"
-POINT_SIZE_PIXELS = 1.0
+POINT_SIZE_PIXELS = 0.6
 POINT_STYLE = {
     "symbol": "ring",
     "face_color": "#35e0ff",
@@ -298,13 +298,33 @@ def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
 
 
 def show_frames_around(viewer: ViewerModel, frames: float) -> None:
-    """Show the points of this many frames before and after the current one."""
+    """Show the points of this many frames before and after the current one.
+
+    Images keep showing the current frame only: averaging a whole stack at every step of the
+    slider is not what this is for.
+    """
+    from napari.layers import Image
+
     if viewer.dims.ndim < 3:
         return
+    for layer in viewer.layers:
+        if frames and isinstance(layer, Image):
+            layer.projection_mode = "none"
     margins = list(viewer.dims.margin_left)
     margins[-3] = frames
     viewer.dims.margin_left = tuple(margins)
     viewer.dims.margin_right = tuple(margins)
+
+
+def go_to_frames(viewer: ViewerModel, frames: slice, placement: Placement) -> None:
+    """Move the slider to the first of `frames` if it stands at none of them."""
+    if viewer.dims.ndim < 3:
+        return
+    axis = viewer.dims.ndim - 3
+    now = (viewer.dims.point[axis] - placement.translate[0]) / placement.scale[0]
+    if not frames.start <= round(now) < frames.stop:
+        world = placement.translate[0] + placement.scale[0] * frames.start
+        viewer.dims.set_point(axis, world)
 
 
 def stack_of_layer(layer: Image, pixel_size: float | None = None) -> Stack:

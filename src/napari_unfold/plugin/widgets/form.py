@@ -31,7 +31,7 @@ QCollapsible > QPushButton {
 QCollapsible > QPushButton:hover { background: rgba(128, 128, 128, 40); }
 """
 ERROR_STYLE = "color: #ff6b6b; font-size: 9pt;"
-_LABEL_WIDTH = 134
+_LABEL_WIDTH = 144
 HINT_STYLE = "color: #9aa0aa; font-size: 9pt;"
 
 # what an entry of a choice is called in the form, if not by its own name

@@ -11,6 +11,8 @@ from napari_unfold.jobs import Event, Note, Progress, Stage
 from napari_unfold.plugin.widgets.form import ERROR_STYLE, HINT_STYLE, message_label
 from napari_unfold.plugin.widgets.job_runner import State
 
+_BAR_STEPS = 1000
+
 
 class JobPanel(QWidget):
     """Buttons and progress of one job; it shows what it is told and decides nothing.
@@ -62,8 +64,8 @@ class JobPanel(QWidget):
             self.stage.setText(event.text)
             self.bar.setRange(0, 0)
         elif isinstance(event, Progress):
-            self.bar.setRange(0, max(event.total, 1))
-            self.bar.setValue(event.done)
+            self.bar.setRange(0, _BAR_STEPS)
+            self.bar.setValue(round(_BAR_STEPS * event.done / max(event.total, 1)))
             self.stage.setText(self._stage_text + self._remaining(event))
         elif isinstance(event, Note):
             _show(self.notes, "\n".join(filter(None, [self.notes.text(), event.text])))

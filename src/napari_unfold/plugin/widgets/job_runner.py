@@ -93,6 +93,8 @@ class JobRunner(QObject):
                 "finished": self._on_finished,
             },
         )
+        # nobody waits for a job whose widget is gone
+        self.destroyed.connect(self._worker.quit)
 
     def cancel(self) -> None:
         """Ask the job to stop; it does so at its next event."""
@@ -111,6 +113,7 @@ class JobRunner(QObject):
 
     def _on_finished(self) -> None:
         outcome = self._outcome()
+        self.destroyed.disconnect(self._worker.quit)
         self._job.close()  # runs its `finally` blocks if it was cancelled half-way
         self._worker = self._job = self._result = self._error = None
         _free_gpu_memory()

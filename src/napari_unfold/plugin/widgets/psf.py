@@ -27,6 +27,7 @@ class PsfEdit(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.kind = ChoiceEdit({"FWHM": "fwhm", "Sigma": "sigma", "Bead image": "image"})
+        self.kind.setMinimumContentsLength(5)
         self.width = NumberEdit()
         self.width.setPlaceholderText("e.g. 260")
         self.image = PathEdit()
@@ -111,7 +112,7 @@ class PsfEdit(QWidget):
         outer = QHBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(4)
-        outer.addWidget(self.kind)
+        outer.addWidget(self.kind, 1)
         outer.addWidget(self._pages, 1)
 
 

@@ -21,9 +21,11 @@ from qtpy.QtWidgets import (
 from napari_unfold.jobs import Event, InputError, Job, Preview, Stage, UnfoldError
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.widgets.export import export_localizations
-from napari_unfold.plugin.widgets.form import HINT_STYLE, message_label, sentence
+from napari_unfold.plugin.widgets.form import sentence
 from napari_unfold.plugin.widgets.job_panel import JobPanel, duration
 from napari_unfold.plugin.widgets.job_runner import JobRunner, Outcome
+from napari_unfold.plugin.widgets.pixel_hint import PixelHint, stated_pixel_size
+from napari_unfold.plugin.widgets.preview import LivePreview
 from napari_unfold.plugin.widgets.recipe_form import RecipeForm
 from napari_unfold.plugin.widgets.remember import (
     LastSettings,
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_unfold.analysis.reconstruct import Reconstruction
-
-_PREVIEW_INTERVAL_S = 0.5
 
 
 class ReconstructWidget(QWidget):
@@ -57,10 +57,11 @@ class ReconstructWidget(QWidget):
 
         self._viewer = napari_viewer
         self._placement: layers.Placement | None = None
-        self._frame_count = 0
+        self._frames = slice(0, 0)
         self._job_error: UnfoldError | None = None
-        self._preview: Image | None = None
-        self._preview_time = self._start_time = 0.0
+        self._preview = LivePreview(napari_viewer)
+        self._start_time = 0.0
+        self._height = 1
         self._followed: Image | None = None
 
         self.runner = JobRunner(self)
@@ -70,7 +71,8 @@ class ReconstructWidget(QWidget):
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
         self.export_button = QPushButton("Export CSV…")
-        self._build_pixel_hint()
+        self.pixel_hint = PixelHint()
+        self.form.optics.add_full_width(self.pixel_hint)
         self._lay_out()
         self._restore()
         self._connect()
@@ -117,25 +119,25 @@ class ReconstructWidget(QWidget):
         recipe = self.value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         self._placement = layers.Placement.of(layer)
-        chosen = self.stack.frames()
-        self._frame_count = chosen.stop - chosen.start
+        self._frames, self._height = self.stack.frames(), stack.shape[1]
         return _reconstruction(
             stack,
             recipe,
             self.form.preset(),
-            frames=chosen,
+            frames=self._frames,
             device=self.form.device(),
             save_frames=self.form.save_frames(),
         )
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, Preview):
-            self._show_preview(event)
-        else:
+        if not isinstance(event, Preview):
             self.panel.show_event(event)
+        elif self.preview_box.isChecked():
+            upsampling = event.image.shape[0] // self._height
+            self._preview.show(event.image, upsampling, self._placement)
 
     def _on_ended(self, outcome: Outcome) -> None:
-        self._remove_preview()
+        self._preview.remove()
         if outcome.kind == "done":
             self._show_result(outcome.value)
         elif outcome.kind == "cancelled":
@@ -150,10 +152,11 @@ class ReconstructWidget(QWidget):
         points = layers.localization_layer(result, self._placement)
         for data in (layers.reconstruction_layer(result, self._placement), points):
             self._viewer.add_layer(Layer.create(*data))
-        if self.all_frames_box.isChecked():
-            self._show_all_frames(True)
+        layers.go_to_frames(self._viewer, self._frames, self._placement)
+        self._show_all_frames(self.all_frames_box.isChecked())
+        frames = self._frames.stop - self._frames.start
         self.panel.show_summary(
-            f"{len(result.localizations):,} localizations in {self._frame_count:,} frames, "
+            f"{len(result.localizations):,} localizations in {frames:,} frames, "
             f"{duration(time.monotonic() - self._start_time)}"
         )
 
@@ -161,29 +164,6 @@ class ReconstructWidget(QWidget):
         self._job_error = error
         show_error(sentence(error))
         self._refresh()
-
-    def _show_preview(self, event: Preview) -> None:
-        now = time.monotonic()
-        if not self.preview_box.isChecked() or now - self._preview_time < _PREVIEW_INTERVAL_S:
-            return
-        self._preview_time = now
-        limits = layers.robust_limits(event.image)
-        if self._preview in self._viewer.layers:
-            self._preview.data = event.image
-            self._preview.contrast_limits = limits
-            return
-        from napari.layers import Image
-
-        upsampling = self.form.value().solver.upsampling
-        data, keywords, _ = layers.image_layer(
-            event.image, upsampling, self._placement, name="preview"
-        )
-        self._preview = self._viewer.add_layer(Image(data, **keywords))
-
-    def _remove_preview(self) -> None:
-        if self._preview is not None and self._preview in self._viewer.layers:
-            self._viewer.layers.remove(self._preview)
-        self._preview = None
 
     # ---- the state of the form, derived in one place
 
@@ -197,7 +177,7 @@ class ReconstructWidget(QWidget):
         self.panel.show_error(sentence(others[0]) if others else "")
         reason = " ".join(sentence(error) for error in blocking)
         self.panel.show_state(self.runner.state, reason)
-        self._show_pixel_hint()
+        self.pixel_hint.show_for(self.stack.layer(), self.form.pixel_row.editor.value())
 
     def _input_errors(self) -> list[InputError]:
         errors = self.form.errors()
@@ -232,46 +212,10 @@ class ReconstructWidget(QWidget):
         self._adopt_pixel_size()
 
     def _adopt_pixel_size(self, *_: object) -> None:
-        known = self._layer_pixel_size()
+        known = stated_pixel_size(self.stack.layer())
         if known is not None:
             self.form.pixel_row.editor.set_value(known)
         self._on_edited()
-
-    def _layer_pixel_size(self) -> float | None:
-        layer = self.stack.layer()
-        try:
-            return None if layer is None else layers.pixel_size_nm(layer)
-        except InputError:
-            return None
-
-    # ---- the pixel size of the layer
-
-    def _build_pixel_hint(self) -> None:
-        self.pixel_hint = QWidget()
-        self._pixel_text = message_label(HINT_STYLE)
-        self._pixel_text.show()
-        self.apply_button = QPushButton("Apply to layer")
-        self.apply_button.setToolTip(
-            "<qt>Give the layer this pixel size, so that scale bar and results are in nm.</qt>"
-        )
-        row = QHBoxLayout(self.pixel_hint)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._pixel_text, 1)
-        row.addWidget(self.apply_button)
-        self.form.optics.add_full_width(self.pixel_hint)
-
-    def _show_pixel_hint(self) -> None:
-        layer, known = self.stack.layer(), self._layer_pixel_size()
-        typed = self.form.pixel_row.editor.value()
-        usable = layer is not None and isinstance(typed, float) and typed > 0
-        self.pixel_hint.setVisible(usable and typed != known)
-        self._pixel_text.setText(
-            "The layer has no pixel size." if known is None else f"The layer says {known:g} nm."
-        )
-
-    def _apply_pixel_size(self) -> None:
-        layers.apply_pixel_size(self.stack.layer(), self.form.pixel_row.editor.value())
-        self._viewer.reset_view()
 
     # ---- results
 
@@ -327,7 +271,7 @@ class ReconstructWidget(QWidget):
         self.form.changed.connect(self._on_edited)
         self.panel.run_clicked.connect(self.run)
         self.panel.cancel_clicked.connect(self.cancel)
-        self.apply_button.clicked.connect(self._apply_pixel_size)
+        self.pixel_hint.applied.connect(self._viewer.reset_view)
         self.all_frames_box.toggled.connect(self._show_all_frames)
         self.export_button.clicked.connect(self._export)
 
