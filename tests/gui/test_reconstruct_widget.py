@@ -149,9 +149,10 @@ def test_an_error_of_a_setting_is_shown_beside_it(widget, run_instead, qtbot) ->
     run_instead(raising(InputError("no GPU here", "Choose 'auto'", field="device")))
     run(widget, qtbot)
     assert widget.form.device_row.error.text() == "No GPU here. Choose 'auto'."
-    assert not widget.panel.error.text()
+    assert widget.form.advanced.isExpanded()
     widget.form.device_row.editor.set_value("cpu")
     assert not widget.form.device_row.error.text()
+    assert not widget.panel.error.text()
 
 
 def test_deleting_the_stack_during_a_run_does_no_harm(
@@ -223,11 +224,11 @@ def test_pixel_size_can_be_given_to_a_layer_without_one(viewer, qtbot) -> None:
     qtbot.addWidget(widget)
     assert widget.form.pixel_row.editor.value() is None
     widget.form.pixel_row.editor.setText("160")
-    assert not widget.pixel_hint.isHidden()
-    widget.pixel_hint.button.click()
+    assert not widget.form.pixel_hint.isHidden()
+    widget.form.pixel_hint.button.click()
     np.testing.assert_allclose(layer.scale, (1, 160, 160))
     assert [str(unit) for unit in layer.units[1:]] == ["nanometer", "nanometer"]
-    assert widget.pixel_hint.isHidden()
+    assert widget.form.pixel_hint.isHidden()
 
 
 def test_settings_are_remembered(widget, viewer, run_instead, qtbot) -> None:

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.recipe import Recipe
 
-from .conftest import outer_corners
+from .conftest import outer_corners, result_of
 
 PLUGIN = "napari-unfold"
 
@@ -143,3 +143,13 @@ def test_napari_reads_its_own_points_as_before(viewer, tmp_path: Path) -> None:
     viewer.add_points([[1.0, 2.0]]).save(str(tmp_path / "p.csv"), plugin="napari")
     (points,) = viewer.open(tmp_path / "p.csv")
     np.testing.assert_allclose(points.data, [[1, 2]])
+
+
+def test_the_demo_is_shown_in_place(viewer) -> None:
+    from napari_unfold.imaging.simulate import simulate
+    from napari_unfold.plugin.show import add_to
+
+    add_to(viewer, simulate(frames=3, shape=(8, 10)), result_of())
+    stack, unfolded = viewer.layers["Demo"], viewer.layers["Demo unfolded"]
+    np.testing.assert_allclose(outer_corners(unfolded), outer_corners(stack), atol=1e-9)
+    assert "Demo truth" in viewer.layers

@@ -45,7 +45,9 @@ POINT_STYLE = {
     "face_color": "#35e0ff",
     "border_color": "#35e0ff",
     "border_width": 0.05,
-    "opacity": 0.8,
+    "opacity": 0.9,
+    # rings of fewer pixels on the screen fade away; these turn into dots
+    "canvas_size_limits": (5, 10_000),
     "projection_mode": "all",
 }
 
@@ -91,12 +93,13 @@ class Placement:
             rotate=np.array(layer.rotate, dtype=float)[keep, keep],
             shear=_shear_matrix(layer.shear, layer.ndim)[keep, keep],
             affine=affine[np.ix_(homogeneous, homogeneous)],
-            units=tuple(str(unit) for unit in layer.units[keep]),
+            units=(str(layer.units[-3]), str(layer.units[-2]), str(layer.units[-1])),
         )
 
     def moved(self, offset: np.ndarray) -> np.ndarray:
         """Return the translation of what starts `offset` (unrotated, in units) from the stack."""
-        return self.translate + self.rotate @ self.shear @ offset
+        moved: np.ndarray = self.translate + self.rotate @ self.shear @ offset
+        return moved
 
     def keywords(self, ndim: int) -> dict[str, Any]:
         """Keyword arguments shared by all result layers of `ndim` (2 or 3) dimensions."""
@@ -281,10 +284,9 @@ def table_of_points(data: np.ndarray, meta: dict[str, Any]) -> pd.DataFrame:
 
 
 def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
-    import pint
+    from pint import Unit
 
-    registry = pint.get_application_registry()
-    units = [registry.Unit(str(unit)) for unit in meta.get("units") or ("pixel",) * 2]
+    units = [Unit(str(unit)) for unit in meta.get("units") or ("pixel",) * 2]
     factors = [_nm_per(unit) for unit in units[-2:]]
     if None in factors:
         raise InputError(
@@ -294,7 +296,8 @@ def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
         )
     scale = np.asarray(meta.get("scale", (1.0, 1.0)))[-2:]
     translate = np.asarray(meta.get("translate", (0.0, 0.0)))[-2:]
-    return (data[:, -2:] * scale + translate) * np.asarray(factors)
+    world: np.ndarray = (data[:, -2:] * scale + translate) * np.asarray(factors, dtype=float)
+    return world
 
 
 def show_frames_around(viewer: ViewerModel, frames: float) -> None:

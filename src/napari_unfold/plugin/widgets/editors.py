@@ -48,10 +48,13 @@ class NumberEdit(QLineEdit):
 
     def set_value(self, value: float | str | Path | None) -> None:
         """Show `value`; a number with as many digits as it needs, no more."""
-        if isinstance(value, int | float):
-            short = f"{value:.6g}"
-            value = short if float(short) == value else repr(float(value))
-        self.setText("" if value is None else str(value))
+        self.setText(number_text(value) if isinstance(value, int | float) else str(value or ""))
+
+
+def number_text(value: float) -> str:
+    """Return a number with as few digits as give exactly this number when read."""
+    short = f"{value:.6g}"
+    return short if float(short) == value else repr(float(value))
 
 
 class IntegerEdit(QSpinBox):

@@ -31,7 +31,8 @@ QCollapsible > QPushButton {
 QCollapsible > QPushButton:hover { background: rgba(128, 128, 128, 40); }
 """
 ERROR_STYLE = "color: #ff6b6b; font-size: 9pt;"
-_LABEL_WIDTH = 144
+_LABEL_WIDTH = 96
+_LARGEST_INTEGER = 2**31 - 1
 HINT_STYLE = "color: #9aa0aa; font-size: 9pt;"
 
 # what an entry of a choice is called in the form, if not by its own name
@@ -65,6 +66,7 @@ class Row(QObject):
         self.title = title
         self.editor = editor
         self.label = QLabel(title)
+        self.label.setWordWrap(True)
         self.unit = QLabel(unit)
         self.error = message_label(ERROR_STYLE)
         for widget in (self.label, self.editor):
@@ -101,7 +103,8 @@ def sentence(error: UnfoldError) -> str:
 
 def row_for(section: str, name: str, field: FieldInfo) -> Row:
     """Return the row of one field of a section of the `Recipe`."""
-    unit = str((field.json_schema_extra or {}).get("unit", ""))
+    extra = field.json_schema_extra
+    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
     row = Row(f"{section}.{name}", field.title or name, editor_for(field), tooltip(field), unit)
     if not field.is_required() and field.default is not None:
         row.editor.set_value(field.default)
@@ -120,7 +123,7 @@ def editor_for(field: FieldInfo) -> Any:
         return PathEdit()
     if kind is int:
         low, high = bounds(field)
-        return IntegerEdit(int(low), int(high))
+        return IntegerEdit(int(low or 0), int(high or _LARGEST_INTEGER))
     return NumberEdit()
 
 

@@ -112,17 +112,19 @@ class JobRunner(QObject):
         self._error = as_unfold_error(error)
 
     def _on_finished(self) -> None:
-        outcome = self._outcome()
-        self.destroyed.disconnect(self._worker.quit)
-        self._job.close()  # runs its `finally` blocks if it was cancelled half-way
+        worker, job = self._worker, self._job
+        assert worker is not None and job is not None  # noqa: PT018
+        outcome = self._outcome(cancelled=worker.abort_requested)
+        self.destroyed.disconnect(worker.quit)
+        job.close()  # runs its `finally` blocks if it was cancelled half-way
         self._worker = self._job = self._result = self._error = None
         _free_gpu_memory()
         self.ended.emit(outcome)
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self, cancelled: bool) -> Outcome:
         if self._error is not None:
             return Outcome("failed", error=self._error)
-        if self._result is None or self._worker.abort_requested:
+        if self._result is None or cancelled:
             return Outcome("cancelled")
         return Outcome("done", self._result.value)
 

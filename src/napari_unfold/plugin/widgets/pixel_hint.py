@@ -47,16 +47,15 @@ class PixelHint(QWidget):
         known = stated_pixel_size(layer)
         usable = layer is not None and isinstance(typed, float) and typed > 0
         self.setVisible(usable and typed != known)
-        if usable:
+        if isinstance(typed, float):
             self._layer, self._typed = layer, typed
         self._text.setText(
             "The layer has no pixel size." if known is None else f"The layer says {known:g} nm."
         )
 
     def _apply(self) -> None:
-        if self._layer is not None:
-            layers.apply_pixel_size(self._layer, self._typed)
-            self.applied.emit()
+        layers.apply_pixel_size(self._layer, self._typed)
+        self.applied.emit()
 
 
 def stated_pixel_size(layer: Layer | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
-from napari_unfold.plugin.widgets.editors import ChoiceEdit, NumberEdit, PathEdit
+from napari_unfold.plugin.widgets.editors import ChoiceEdit, NumberEdit, PathEdit, number_text
 from napari_unfold.recipe import FWHM_PER_SIGMA, Optics
 
 _SIGMAS = {"fwhm": FWHM_PER_SIGMA, "sigma": 1.0}
@@ -32,7 +32,7 @@ class PsfEdit(QWidget):
         self.width.setPlaceholderText("e.g. 260")
         self.image = PathEdit()
         self.image_pixel = NumberEdit()
-        self.image_pixel.setPlaceholderText("pixel of the bead image")
+        self.image_pixel.setPlaceholderText("its pixel")
         self._typed = ("fwhm", "")
         self._lay_out()
         self.kind.changed.connect(self._on_kind)
@@ -66,12 +66,12 @@ class PsfEdit(QWidget):
         self.image_pixel.set_value(optics.psf_image_pixel_nm)
         kind, sigma = self.kind.value(), optics.psf_sigma_nm
         if sigma is None or kind == "image":
-            self._typed = ("sigma", "" if sigma is None else repr(sigma))
+            self._typed = ("sigma", "" if sigma is None else number_text(sigma))
         elif sigma != self.value().get("psf_sigma_nm"):
             # a width that was typed as FWHM is shown as typed, not as 257.99999999999994
             short = f"{sigma * _SIGMAS[kind]:.7g}"
             exact = float(short) / _SIGMAS[kind] == sigma
-            self._typed = (kind, short) if exact else ("sigma", repr(sigma))
+            self._typed = (kind, short) if exact else ("sigma", number_text(sigma))
         self._show_width()
         self.changed.emit()
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_unfold.jobs import InputError, UnfoldError
+from napari_unfold.jobs import Device, InputError, UnfoldError
 from napari_unfold.plugin.widgets.editors import ChoiceEdit, PathEdit
 from napari_unfold.plugin.widgets.form import (
     HINT_STYLE,
@@ -20,6 +20,7 @@ from napari_unfold.plugin.widgets.form import (
     section_form,
     sentence,
 )
+from napari_unfold.plugin.widgets.pixel_hint import PixelHint
 from napari_unfold.plugin.widgets.psf import PsfEdit
 from napari_unfold.recipe import (
     Background,
@@ -58,6 +59,8 @@ class RecipeForm(QWidget):
         self.pixel_row = self.optics.rows[0]
         self.pixel_row.editor.set_value(None)
         self.pixel_row.editor.setPlaceholderText("e.g. 100")
+        self.pixel_hint = PixelHint()
+        self.optics.add_full_width(self.pixel_hint)
         self.psf_row = Row(
             "optics.psf_sigma_nm",
             "PSF",
@@ -135,9 +138,10 @@ class RecipeForm(QWidget):
         """Return the chosen preset, or None for the classical network."""
         return self._presets.get(self.preset_row.editor.value())
 
-    def device(self) -> str:
+    def device(self) -> Device:
         """Return the chosen device."""
-        return str(self.device_row.editor.value())
+        device: Device = self.device_row.editor.value()
+        return device
 
     def save_frames(self) -> Path | None:
         """Return the file for the single reconstructed frames, or None."""
@@ -145,7 +149,7 @@ class RecipeForm(QWidget):
         return path
 
     def show_errors(self, errors: Iterable[UnfoldError]) -> list[UnfoldError]:
-        """Show each error beside its setting; return those that have no place here."""
+        """Show each error beside its setting, unfolded; return those that have no place here."""
         texts: dict[Row, str] = {}
         homeless = []
         for error in errors:
@@ -154,8 +158,11 @@ class RecipeForm(QWidget):
                 homeless.append(error)
             else:
                 texts.setdefault(row, sentence(error))
-        for row in self.rows:
-            row.show_error(texts.get(row, ""))
+        for section in self.sections:
+            for row in section.rows:
+                row.show_error(texts.get(row, ""))
+            if not section.isExpanded() and texts.keys() & set(section.rows):
+                section.expand(animate=False)
         return homeless
 
     def _row_of(self, field: str) -> Row | None:

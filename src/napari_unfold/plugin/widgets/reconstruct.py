@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QFrame,
@@ -24,7 +25,7 @@ from napari_unfold.plugin.widgets.export import export_localizations
 from napari_unfold.plugin.widgets.form import sentence
 from napari_unfold.plugin.widgets.job_panel import JobPanel, duration
 from napari_unfold.plugin.widgets.job_runner import JobRunner, Outcome
-from napari_unfold.plugin.widgets.pixel_hint import PixelHint, stated_pixel_size
+from napari_unfold.plugin.widgets.pixel_hint import stated_pixel_size
 from napari_unfold.plugin.widgets.preview import LivePreview
 from napari_unfold.plugin.widgets.recipe_form import RecipeForm
 from napari_unfold.plugin.widgets.remember import (
@@ -42,6 +43,16 @@ if TYPE_CHECKING:
     from napari_unfold.analysis.reconstruct import Reconstruction
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What a running job works on, whatever happens to the form and the layers meanwhile."""
+
+    placement: layers.Placement
+    frames: slice
+    height: int
+    started: float
+
+
 class ReconstructWidget(QWidget):
     """Turn a stack layer into a super-resolved image and a table of localizations.
 
@@ -56,12 +67,9 @@ class ReconstructWidget(QWidget):
         from napari_unfold.files.presets import list_presets
 
         self._viewer = napari_viewer
-        self._placement: layers.Placement | None = None
-        self._frames = slice(0, 0)
+        self._run: _Run
         self._job_error: UnfoldError | None = None
         self._preview = LivePreview(napari_viewer)
-        self._start_time = 0.0
-        self._height = 1
         self._followed: Image | None = None
 
         self.runner = JobRunner(self)
@@ -71,8 +79,6 @@ class ReconstructWidget(QWidget):
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
         self.export_button = QPushButton("Export CSV…")
-        self.pixel_hint = PixelHint()
-        self.form.optics.add_full_width(self.pixel_hint)
         self._lay_out()
         self._restore()
         self._connect()
@@ -103,7 +109,6 @@ class ReconstructWidget(QWidget):
         except UnfoldError as error:
             self._fail(error)
             return
-        self._start_time = time.monotonic()
         self._remember()
         self._refresh()
 
@@ -118,13 +123,13 @@ class ReconstructWidget(QWidget):
         layer = self._need_layer()
         recipe = self.value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
-        self._placement = layers.Placement.of(layer)
-        self._frames, self._height = self.stack.frames(), stack.shape[1]
+        frames = self.stack.frames()
+        self._run = _Run(layers.Placement.of(layer), frames, stack.shape[1], time.monotonic())
         return _reconstruction(
             stack,
             recipe,
             self.form.preset(),
-            frames=self._frames,
+            frames=frames,
             device=self.form.device(),
             save_frames=self.form.save_frames(),
         )
@@ -133,8 +138,8 @@ class ReconstructWidget(QWidget):
         if not isinstance(event, Preview):
             self.panel.show_event(event)
         elif self.preview_box.isChecked():
-            upsampling = event.image.shape[0] // self._height
-            self._preview.show(event.image, upsampling, self._placement)
+            upsampling = event.image.shape[0] // self._run.height
+            self._preview.show(event.image, upsampling, self._run.placement)
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._preview.remove()
@@ -142,22 +147,23 @@ class ReconstructWidget(QWidget):
             self._show_result(outcome.value)
         elif outcome.kind == "cancelled":
             self.panel.show_summary("Cancelled. Nothing was changed.")
-        else:
+        elif outcome.error is not None:
             self._fail(outcome.error)
         self._refresh()
 
     def _show_result(self, result: Reconstruction) -> None:
         from napari.layers import Layer
 
-        points = layers.localization_layer(result, self._placement)
-        for data in (layers.reconstruction_layer(result, self._placement), points):
+        placement, frames = self._run.placement, self._run.frames
+        points = layers.localization_layer(result, placement)
+        for data in (layers.reconstruction_layer(result, placement), points):
             self._viewer.add_layer(Layer.create(*data))
-        layers.go_to_frames(self._viewer, self._frames, self._placement)
+        layers.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
-        frames = self._frames.stop - self._frames.start
         self.panel.show_summary(
-            f"{len(result.localizations):,} localizations in {frames:,} frames, "
-            f"{duration(time.monotonic() - self._start_time)}"
+            f"{len(result.localizations):,} localizations in "
+            f"{frames.stop - frames.start:,} frames, "
+            f"{duration(time.monotonic() - self._run.started)}"
         )
 
     def _fail(self, error: UnfoldError) -> None:
@@ -173,11 +179,11 @@ class ReconstructWidget(QWidget):
         elsewhere = self.form.show_errors(shown)
         of_stack = [e for e in elsewhere if e.field == "stack"]
         self.stack.layer_row.show_error(sentence(of_stack[0]) if of_stack else "")
-        others = [e for e in elsewhere if e.field != "stack"]
-        self.panel.show_error(sentence(others[0]) if others else "")
+        # what went wrong in a run is said beside the buttons too: the setting may be out of sight
+        self.panel.show_error(sentence(self._job_error) if self._job_error else "")
         reason = " ".join(sentence(error) for error in blocking)
         self.panel.show_state(self.runner.state, reason)
-        self.pixel_hint.show_for(self.stack.layer(), self.form.pixel_row.editor.value())
+        self.form.pixel_hint.show_for(self.stack.layer(), self.form.pixel_row.editor.value())
 
     def _input_errors(self) -> list[InputError]:
         errors = self.form.errors()
@@ -271,7 +277,7 @@ class ReconstructWidget(QWidget):
         self.form.changed.connect(self._on_edited)
         self.panel.run_clicked.connect(self.run)
         self.panel.cancel_clicked.connect(self.cancel)
-        self.pixel_hint.applied.connect(self._viewer.reset_view)
+        self.form.pixel_hint.applied.connect(self._viewer.reset_view)
         self.all_frames_box.toggled.connect(self._show_all_frames)
         self.export_button.clicked.connect(self._export)
 
@@ -283,10 +289,7 @@ class ReconstructWidget(QWidget):
         column.addWidget(self.stack)
         column.addWidget(self.form)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area = _VerticalScrollArea()
         area.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -300,7 +303,25 @@ class ReconstructWidget(QWidget):
         options.addWidget(self.export_button)
         outer.addWidget(self.panel)
         outer.addLayout(options)
-        self.setMinimumWidth(300)
+
+
+class _VerticalScrollArea(QScrollArea):
+    """A scroll area as wide as its content needs, so that nothing is cut off at the right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(self.widget().minimumSizeHint().width() + bar, 120)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        # a style sheet that came later may have made the content wider
+        self.updateGeometry()
 
 
 def _reconstruction(*args: Any, **keywords: Any) -> Job:

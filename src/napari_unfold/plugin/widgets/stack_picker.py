@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
@@ -112,5 +112,5 @@ class StackPicker(SectionForm):
         self.layer_changed.emit()
 
 
-def _finest(layer: Image) -> object:
+def _finest(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
