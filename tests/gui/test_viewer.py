@@ -110,6 +110,16 @@ def test_table_opens_over_the_stack(viewer, table, tmp_path: Path) -> None:
     assert points.name == "spots"
 
 
+def test_a_stack_without_pixel_size_is_mentioned(viewer, table, tmp_path: Path) -> None:
+    from napari.utils.notifications import notification_manager
+
+    viewer.add_image(np.zeros((5, 8, 8)), name="raw")
+    write_localizations(table, tmp_path / "spots.csv")
+    viewer.open(tmp_path / "spots.csv", plugin=PLUGIN)
+    messages = [str(record.message) for record in notification_manager.records]
+    assert any("'raw' has no pixel size" in message for message in messages)
+
+
 def test_table_survives_opening_and_saving(viewer, table, tmp_path: Path) -> None:
     write_localizations(table, tmp_path / "spots.csv")
     (points,) = viewer.open(tmp_path / "spots.csv", plugin=PLUGIN)

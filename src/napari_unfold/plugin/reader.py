@@ -59,23 +59,30 @@ def read_points(path: str) -> list[LayerData]:
 
 
 def _open_stack() -> tuple[Placement, float] | None:
-    """Placement and pixel size in nm of the topmost stack of the current viewer."""
+    """Return the placement and pixel size in nm of the topmost stack of the current viewer."""
     from napari import current_viewer
     from napari.layers import Image
+    from napari.utils.notifications import show_info
 
     from napari_unfold.jobs import InputError
     from napari_unfold.plugin.layers import Placement, pixel_size_nm
 
     viewer = current_viewer()
-    for layer in reversed(viewer.layers if viewer is not None else []):
-        if not isinstance(layer, Image) or layer.ndim < 3 or layer.rgb:
-            continue
+    layers = reversed(viewer.layers if viewer is not None else [])
+    stacks = [layer for layer in layers if isinstance(layer, Image) and layer.ndim > 2]
+    for layer in stacks:
         try:
             size = pixel_size_nm(layer)
         except InputError:
             continue
         if size is not None:
             return Placement.of(layer), size
+    if stacks:
+        # points in nm beside a stack in pixels are drawn at unrelated sizes
+        show_info(
+            f"'{stacks[0].name}' has no pixel size, so the localizations cannot lie over it. "
+            "Enter it in 'Unfold: reconstruct', press 'Apply to layer', then open the table again."
+        )
     return None
 
 
