@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from napari_unfold.jobs import InputError
 
@@ -24,9 +24,9 @@ Penalty = Literal["l1", "log-sum"]
 
 def _setting(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
     """Declare a field with the texts and the unit that forms and help pages show."""
-    extra = {"unit": unit} if unit else {}
+    extra: dict[str, JsonValue] = {"unit": unit}
     return Field(
-        default, title=title, description=description, json_schema_extra=extra or None, **bounds
+        default, title=title, description=description, json_schema_extra=extra, **bounds
     )
 
 
@@ -166,7 +166,8 @@ class Localization(Section):
     min_photons_fraction: float = _setting(
         0.25,
         "Faintest molecule",
-        "Molecules fainter than this fraction of a typical one are discarded.",
+        "Molecules fainter than this fraction of a typical one are discarded, and in any case "
+        "those that do not stand out from the noise.",
         ge=0.01,
         le=1,
     )

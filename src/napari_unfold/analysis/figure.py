@@ -35,7 +35,7 @@ def histogram_image(
     size_nm = [n * pixel_size_nm for n in shape]
     edges = [np.arange(round(size / bin_nm) + 1) * bin_nm for size in size_nm]
     counts, _, _ = np.histogram2d(localizations["y_nm"], localizations["x_nm"], bins=edges)
-    return counts
+    return np.asarray(counts)
 
 
 def save_figure(

@@ -41,6 +41,8 @@ class Localizer:
         Photons of a typical molecule.
     threshold_photons : float
         Faintest spot of the reconstruction to start from.
+    faintest_photons : float
+        Faintest molecule to keep.
     camera : Camera
         For its noise.
     settings : Localization
@@ -51,13 +53,14 @@ class Localizer:
     upsampling: int
     molecule_photons: float
     threshold_photons: float
+    faintest_photons: float
     camera: Camera
     settings: Localization
 
     def __call__(
         self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor
-    ) -> Generator[None, None, Molecules]:
-        """Find the molecules; yields now and then so that the caller can show progress.
+    ) -> Generator[float, None, Molecules]:
+        """Find the molecules; yields now and then the share of the work that is done.
 
         Parameters
         ----------
@@ -74,13 +77,13 @@ class Localizer:
         """
         background = b.expand_as(y)
         found = find_spots(x, self.threshold_photons, self.upsampling)
-        yield
+        yield 0.0
         found = self._fit(found, y, background)
-        for _ in range(SPLIT_ROUNDS):
-            yield
+        for done in range(1, SPLIT_ROUNDS + 1):
+            yield done / (SPLIT_ROUNDS + 2)
             found = self._fit(self._split(found, y, background), y, background)
             found = self._drop(merge(found, self.settings.merge_distance_nm / self.pixel_size_nm))
-        yield
+        yield (SPLIT_ROUNDS + 1) / (SPLIT_ROUNDS + 2)
         found = self._drop(self._fit(found, y, background))
         return _in_reading_order(self._inside(found, y.shape))
 
@@ -110,8 +113,7 @@ class Localizer:
         )
 
     def _drop(self, molecules: Molecules) -> Molecules:
-        faintest = self.settings.min_photons_fraction * self.molecule_photons
-        return molecules.select(molecules.photons >= faintest)
+        return molecules.select(molecules.photons >= self.faintest_photons)
 
     @staticmethod
     def _inside(molecules: Molecules, shape: torch.Size) -> Molecules:

@@ -19,6 +19,7 @@ from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.background import (
     MIN_BACKGROUND_PHOTONS,
+    detection_limit,
     estimate_background,
     estimate_molecule_photons,
 )
@@ -176,6 +177,10 @@ def prepare(
             upsampling=grid.upsampling,
             molecule_photons=molecule_photons,
             threshold_photons=parameters.threshold_photons,
+            faintest_photons=max(
+                recipe.localization.min_photons_fraction * molecule_photons,
+                detection_limit(background, recipe.camera, operator.point_energy),
+            ),
             camera=recipe.camera,
             settings=recipe.localization,
         ),

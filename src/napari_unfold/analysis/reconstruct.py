@@ -32,9 +32,10 @@ from napari_unfold.jobs import (
     choose_device,
 )
 from napari_unfold.recipe import Recipe
+from napari_unfold.unfolding.inference import iterates_in_place
 
 SECONDS_BETWEEN_EVENTS = 0.15
-MEMORY_BUDGET_BYTES = {"cpu": 2**26, "cuda": 2**31}
+MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
 """For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
 FINE_IMAGES_PER_FRAME = 12
 
@@ -167,14 +168,19 @@ def _unfold(
             reported = time.monotonic()
             yield Progress(done + share * (stop - start), total)
 
-    # no_grad is entered anew for every step: a generator must not leave it switched off outside
-    x = y
-    iterates = setup.network.iterates(y + setup.pedestal_photons, b + setup.pedestal_photons)
+    pedestal = setup.pedestal_photons
+    iterates = iterates_in_place(setup.network, y + pedestal, b + pedestal)
     for k in range(setup.parameters.iterations):
-        with torch.no_grad():
-            x = next(iterates)
+        x = next(iterates)
         yield from tick((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations)
-    molecules = yield from setup.localizer(x, y, b)
+    localizing = setup.localizer(x, y, b)
+    while True:
+        try:
+            share = next(localizing)
+        except StopIteration as end:
+            molecules = end.value
+            break
+        yield from tick(1 - LOCALIZATION_SHARE * (1 - share))
     table = setup.localizer.table(molecules, start, setup.background)
     return x.cpu().numpy(), table
 

@@ -19,6 +19,10 @@ WINDOW_PX = 8
 
 VALUES_PER_WINDOW = 1000
 
+DIM_PHOTONS = 10.0
+PATCH_PX = 4
+"""Below this background, in units of the excess noise, patches are looked at instead of pixels."""
+
 MIN_BACKGROUND_PHOTONS = 0.05
 """Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
 
@@ -49,13 +53,11 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     n_frames, height, width = photons.shape
     window = max(WINDOW_PX, math.ceil(math.sqrt(VALUES_PER_WINDOW / n_frames)))
     rows, columns = _window_starts(height, window), _window_starts(width, window)
-    coarse = np.array(
-        [[_dark_level(photons[:, r, c].ravel(), camera) for c in columns] for r in rows]
-    )
+    coarse = np.array([[_dark_level(photons[:, r, c], camera) for c in columns] for r in rows])
     coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
     background = _interpolate(coarse, rows, columns, (height, width))
     smooth = ndimage.gaussian_filter(background, window / 2, mode="nearest")
-    return np.maximum(smooth, MIN_BACKGROUND_PHOTONS).astype(np.float32)
+    return np.asarray(np.maximum(smooth, MIN_BACKGROUND_PHOTONS), dtype=np.float32)
 
 
 def _window_starts(size: int, window: int) -> list[slice]:
@@ -65,15 +67,32 @@ def _window_starts(size: int, window: int) -> list[slice]:
     return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
 
 
-def _dark_level(values: NDArray[np.floating], camera: Camera) -> float:
-    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the sorted values."""
-    ordered = np.sort(values.astype(np.float64))
+def _dark_level(photons: NDArray[np.floating], camera: Camera) -> float:
+    """Background of one window ``(T, h, w)``, from single pixels or, if it is dim, from patches.
+
+    Few photons are not Gaussian distributed; the sums of patches are closer to it.
+    """
+    level = _half_gaussian_center(photons, camera)
+    patch = min(PATCH_PX, *photons.shape[1:])
+    if level > DIM_PHOTONS * camera.excess_noise or patch < 2:
+        return level
+    rows, columns = (n // patch for n in photons.shape[1:])
+    cut = photons[:, : rows * patch, : columns * patch].reshape(-1, rows, patch, columns, patch)
+    sums = np.asarray(cut.sum(axis=(2, 4), dtype=np.float64))
+    read_noise = camera.read_noise_photons * patch
+    summed = camera.model_copy(update={"read_noise_photons": read_noise})
+    return _half_gaussian_center(sums, summed) / patch**2
+
+
+def _half_gaussian_center(photons: NDArray[np.floating], camera: Camera) -> float:
+    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the values."""
+    ordered = np.sort(photons.ravel().astype(np.float64))
     below = np.arange(1, len(ordered) + 1)
     mean_distance = ordered - np.cumsum(ordered) / below
     expected = np.sqrt(2.0 / math.pi * noise_variance(ordered, camera))
-    # the lowest few values say little; ask the condition of at least a handful
-    enough = below >= min(16, len(ordered))
-    crossed = np.flatnonzero(enough & (mean_distance >= expected))
+    # a few lowest values say little, and no value at all scatters around zero photons
+    usable = (below >= min(16, len(ordered))) & (expected > 0)
+    crossed = np.flatnonzero(usable & (mean_distance >= expected))
     return float(ordered[crossed[0]] if len(crossed) else np.median(ordered))
 
 
@@ -127,9 +146,19 @@ def estimate_molecule_photons(
         variance = float(np.mean([block.var(axis=0, ddof=1).mean() for block in blocks]))
     else:
         variance = float(np.mean([frame.var() for frame in light]))
-    excess = variance - float(noise_variance(photons.mean(axis=0), camera).mean())
-    mean = float(light.mean())
-    faintest = 4.0 * math.sqrt(float(noise_variance(np.median(background), camera)) / point_energy)
-    if mean <= 0 or excess <= 0:
-        return faintest
-    return max(excess / (mean * point_energy), faintest)
+    noise = float(noise_variance(photons.mean(axis=0), camera).mean())
+    excess, mean = variance - noise, float(light.mean())
+    uncertainty = noise * math.sqrt(2.0 / light.size)
+    if mean <= 0 or excess <= 3.0 * uncertainty:
+        return detection_limit(background, camera, point_energy)
+    return max(excess / (mean * point_energy), detection_limit(background, camera, point_energy))
+
+
+def detection_limit(background: NDArray[np.floating], camera: Camera, point_energy: float) -> float:
+    """Return the photons of the faintest molecule that stands out from the background.
+
+    Four standard deviations of the best linear estimate of its brightness, ``s / ||a||`` for
+    noise of standard deviation ``s``.
+    """
+    variance = float(noise_variance(np.median(background), camera))
+    return 4.0 * math.sqrt(variance / point_energy)

@@ -55,7 +55,7 @@ def expose(
         electrons = rng.gamma(np.maximum(electrons, 1e-12) / excess, excess)
     electrons += rng.normal(0.0, camera.read_noise_photons, electrons.shape)
     adu = np.rint(camera.offset_adu + camera.adu_per_photon * electrons)
-    return np.clip(adu, 0, np.iinfo(np.uint16).max).astype(np.uint16)
+    return np.asarray(np.clip(adu, 0, np.iinfo(np.uint16).max), dtype=np.uint16)
 
 
 def check_offset(photons: NDArray[np.floating], camera: Camera) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
@@ -35,8 +35,8 @@ class ForwardOperator(Protocol):
         """Image ``(..., qY, qX)`` photons per fine pixel as ``(..., Y, X)`` camera pixels."""
         ...
 
-    def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
-        """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``."""
+    def adjoint(self, residual: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``, into `out` if given."""
         ...
 
 
@@ -49,7 +49,7 @@ class _AxisBlur:
 
     BLOCK = 32
 
-    def __init__(self, n: int, upsampling: int, sigma_px: float, options: dict[str, object]):
+    def __init__(self, n: int, upsampling: int, sigma_px: float, options: dict[str, Any]):
         self.n, self.q = n, upsampling
         self.reach = math.ceil(5.5 * sigma_px) + 1
         self.dense = n <= 2 * self.BLOCK or n <= self.BLOCK + 2 * self.reach
@@ -60,8 +60,8 @@ class _AxisBlur:
         )
         inner = slice(None) if self.dense else slice(self.reach, self.reach + self.BLOCK)
         fine = slice(None) if self.dense else slice(inner.start * self.q, inner.stop * self.q)
-        self.matrix = whole[inner].to(**options)  # type: ignore[call-overload]
-        self.transposed = whole[:, fine].T.contiguous().to(**options)  # type: ignore[call-overload]
+        self.matrix = whole[inner].to(**options)
+        self.transposed = whole[:, fine].T.contiguous().to(**options)
 
     def blur(self, x: torch.Tensor) -> torch.Tensor:
         """Fine to camera pixels along axis -2."""
@@ -69,11 +69,12 @@ class _AxisBlur:
             return self.matrix @ x
         return self._blockwise(x, self.matrix, self.q)
 
-    def spread(self, r: torch.Tensor) -> torch.Tensor:
-        """Camera to fine pixels along axis -2."""
+    def spread(self, r: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Camera to fine pixels along axis -2, into `out` if given."""
         if self.dense:
-            return self.transposed @ r
-        return self._blockwise(r, self.transposed, 1)
+            return torch.matmul(self.transposed, r, out=out)
+        spread = self._blockwise(r, self.transposed, 1)
+        return spread if out is None else out.copy_(spread)
 
     def _blockwise(self, x: torch.Tensor, matrix: torch.Tensor, per_pixel: int) -> torch.Tensor:
         n_blocks = math.ceil(self.n / self.BLOCK)
@@ -110,7 +111,7 @@ class SeparableOperator:
         device: torch.device | str = "cpu",
     ) -> None:
         self.shape, self.upsampling = shape, upsampling
-        options = {"dtype": dtype, "device": device}
+        options: dict[str, Any] = {"dtype": dtype, "device": device}
         self._y = _AxisBlur(shape[0], upsampling, sigma_px, options)
         self._x = _AxisBlur(shape[1], upsampling, sigma_px, options)
         self.norm_squared = self._y.norm_squared * self._x.norm_squared
@@ -123,9 +124,10 @@ class SeparableOperator:
         """Image ``(..., qY, qX)`` photons per fine pixel as ``(..., Y, X)`` camera pixels."""
         return self._x.blur(self._y.blur(x).transpose(-1, -2)).transpose(-1, -2)
 
-    def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
-        """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``."""
-        return self._y.spread(self._x.spread(residual.transpose(-1, -2)).transpose(-1, -2))
+    def adjoint(self, residual: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``, into `out` if given."""
+        rows = self._x.spread(residual.transpose(-1, -2)).transpose(-1, -2)
+        return self._y.spread(rows, out)
 
 
 class MeasuredOperator:
@@ -165,19 +167,20 @@ class MeasuredOperator:
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image ``(..., qY, qX)`` photons per fine pixel as ``(..., Y, X)`` camera pixels."""
         spectrum = torch.fft.rfft2(x, s=self._padded) * self._spectrum
-        blurred = torch.fft.irfft2(spectrum, s=self._padded)
+        blurred: torch.Tensor = torch.fft.irfft2(spectrum, s=self._padded)
         h = self._half
-        blurred = blurred[..., h : h + self._fine[0], h : h + self._fine[1]]
-        q = self.upsampling
-        return blurred.unflatten(-1, (-1, q)).sum(-1).unflatten(-2, (-1, q)).sum(-2)
+        inside = blurred[..., h : h + self._fine[0], h : h + self._fine[1]]
+        q, (rows, columns) = self.upsampling, self.shape
+        return inside.unflatten(-2, (rows, q)).unflatten(-1, (columns, q)).sum((-3, -1))
 
-    def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
-        """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``."""
+    def adjoint(self, residual: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``, into `out` if given."""
         q, h = self.upsampling, self._half
         spread = residual.repeat_interleave(q, -2).repeat_interleave(q, -1)
         spectrum = torch.fft.rfft2(functional.pad(spread, (h, h, h, h)), s=self._padded)
         correlated = torch.fft.irfft2(spectrum * self._spectrum.conj(), s=self._padded)
-        return correlated[..., : self._fine[0], : self._fine[1]]
+        spread = correlated[..., : self._fine[0], : self._fine[1]]
+        return spread if out is None else out.copy_(spread)
 
 
 def forward_operator(

@@ -175,7 +175,7 @@ class _Filaments:
         normal = self.normal[chosen]
         tangent = normal[:, ::-1] * (-1.0, 1.0)
         position = self.axis[chosen] + offset * normal + along * tangent
-        return np.clip(position, 0.0, self.size_nm - 1e-6)
+        return np.asarray(np.clip(position, 0.0, self.size_nm - 1e-6))
 
 
 def _check(

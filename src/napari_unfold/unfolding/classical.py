@@ -7,8 +7,7 @@ from napari_unfold.recipe import Fidelity, Penalty
 from napari_unfold.unfolding.parameters import NetworkParameters, Reference
 
 WEIGHT: dict[Fidelity, float] = {"gaussian": 0.3, "kl": 0.4}
-"""Regularisation weight: for the Gaussian fidelity as a fraction of the weight above which a lone
-molecule of typical brightness disappears, for KL as it is."""
+"""Regularisation weight, as a fraction of the one above which a lone molecule disappears."""
 
 
 def classical_parameters(
@@ -38,22 +37,21 @@ def classical_parameters(
     iterations : int
         K.
     """
-    gaussian = fidelity == "gaussian"
-    safe_step = (1.0 if gaussian else background_photons) / operator.norm_squared
-    largest_weight = molecule_photons * operator.point_energy if gaussian else 1.0
+    data = Reference(
+        molecule_photons=molecule_photons,
+        background_photons=background_photons,
+        norm_squared=operator.norm_squared,
+        point_energy=operator.point_energy,
+    )
+    safe_step = (1.0 if fidelity == "gaussian" else background_photons) / operator.norm_squared
     log_sum = penalty == "log-sum"
     return NetworkParameters(
         fidelity=fidelity,
         step_sizes=[safe_step] * iterations,
-        weight=WEIGHT[fidelity] * largest_weight,
+        weight=WEIGHT[fidelity] * data.largest_weight(fidelity),
         sparsity_photons=0.1 * molecule_photons if log_sum else None,
         l1_iterations=iterations // 4 if log_sum else 0,
         threshold_photons=0.1 * molecule_photons,
         projection_width_photons=1e-3 * molecule_photons,
-        reference=Reference(
-            molecule_photons=molecule_photons,
-            background_photons=background_photons,
-            norm_squared=operator.norm_squared,
-            point_energy=operator.point_energy,
-        ),
+        reference=data,
     )

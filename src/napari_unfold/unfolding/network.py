@@ -17,6 +17,11 @@ CHAMBOLLE_DOSSAL = 3.0
 """The constant ``a > 2`` of the inertial sequence ``beta_k = (k - 1) / (k + a)``."""
 
 
+def inertia(k: int) -> float:
+    """Return the extrapolation ``beta_k`` of iteration `k`, counted from 0."""
+    return max(k - 1, 0) / (k + CHAMBOLLE_DOSSAL)
+
+
 class UnfoldedNetwork(nn.Module):
     """The network: K iterations on the energy ``D(A x + b, y) + lambda sum phi(x)``.
 
@@ -63,7 +68,8 @@ class UnfoldedNetwork(nn.Module):
     def energy(self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Energy (7) of every frame, with the penalty of the last iteration."""
         penalty = self.penalty(len(self.step_sizes))
-        return self.fidelity.value(self.operator, x, y, b) + self.weight * penalty.value(x)
+        misfit = self.fidelity.value(self.operator.forward(x), y, b)
+        return misfit + self.weight * penalty.value(x)
 
     def iterates(self, y: torch.Tensor, b: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield ``x^1 .. x^K`` for frames `y`.
@@ -82,10 +88,10 @@ class UnfoldedNetwork(nn.Module):
         """
         x = previous = torch.zeros_like(self.operator.adjoint(y))
         for k, step in enumerate(self.step_sizes):
-            beta = max(k - 1, 0) / (k + CHAMBOLLE_DOSSAL)
+            beta = inertia(k)
             z = x + beta * (x - previous)
-            gradient = self.fidelity.gradient(self.operator, z, y, b)
-            gradient = gradient + self.weight * self.penalty(k).gradient(z)
+            misfit = self.fidelity.residual(self.operator.forward(z), y, b)
+            gradient = self.operator.adjoint(misfit) + self.weight * self.penalty(k).gradient(z)
             previous, x = x, smoothed_projection(z - step * gradient, self.projection_width)
             yield x
 

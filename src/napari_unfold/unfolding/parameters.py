@@ -35,6 +35,16 @@ class Reference(Section):
     norm_squared: Positive
     point_energy: Positive
 
+    def largest_weight(self, fidelity: Fidelity) -> float:
+        """Return the weight above which a lone molecule disappears.
+
+        Gaussian: ``B ||a||^2`` for a molecule of ``B`` photons. KL: ``B ||a||^2 / b`` if it is
+        faint beside the background; if it is bright its light is divided by ``1 + weight``,
+        whatever its brightness, which sets a limit of about one.
+        """
+        light = self.molecule_photons * self.point_energy
+        return light if fidelity == "gaussian" else light / (light + self.background_photons)
+
 
 class NetworkParameters(Section):
     """Parameters of the unfolded network for one fidelity.
@@ -45,7 +55,7 @@ class NetworkParameters(Section):
     step_sizes : list of float
         ``alpha_0 .. alpha_{K-1}``; their number is the number of iterations.
     weight : float
-        Regularisation weight lambda (photons for the Gaussian fidelity, a pure number for KL).
+        Regularisation weight lambda (in photons for the Gaussian fidelity, a number for KL).
     sparsity_photons : float or None
         ``p`` of the log-sum penalty; None for the l1 norm.
     l1_iterations : int
@@ -107,16 +117,15 @@ class NetworkParameters(Section):
 
         The brightness of the molecules is accounted for exactly (`rescaled`). For the rest, what
         matters is kept: steps stay the same multiple of the safe step (``1 / L``, for KL
-        ``b / L``), and the Gaussian weight the same fraction of the one above which a lone
-        molecule disappears (proportional to the energy of its image).
+        ``b / L``), and the weight the same fraction of the one above which a lone molecule
+        disappears.
         """
         same_brightness = self.rescaled(data.molecule_photons / self.reference.molecule_photons)
         old = same_brightness.reference
         steps = old.norm_squared / data.norm_squared
-        weight = data.point_energy / old.point_energy
         if self.fidelity == "kl":
             steps *= data.background_photons / old.background_photons
-            weight = 1.0
+        weight = data.largest_weight(self.fidelity) / old.largest_weight(self.fidelity)
         return same_brightness.model_copy(
             update={
                 "step_sizes": [steps * a for a in same_brightness.step_sizes],
