@@ -23,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # units stand in square brackets, which rich would take for markup
 )
 presets_app = typer.Typer(help="List the presets, or show one.", no_args_is_help=True)
 app.add_typer(presets_app, name="presets")
@@ -203,28 +204,30 @@ def reconstruct(
     from napari_unfold.files.stacks import open_stack
 
     with _settings_checked(), open_stack(stack) as opened:
-        recipe = settings.Recipe(
-            optics=settings.Optics(
-                pixel_size_nm=pixel_size_nm or opened.pixel_size_nm or DEFAULT_PIXEL_SIZE_NM
-                if pixel_size_nm is None
-                else pixel_size_nm,
-                psf_sigma_nm=_sigma_nm(psf_fwhm_nm, psf_sigma_nm),
-                psf_image=psf_image,
-                psf_image_pixel_nm=psf_image_pixel_nm,
-            ),
-            camera=settings.Camera(
-                offset_adu=camera_offset,
-                adu_per_photon=adu_per_photon,
-                excess_noise=excess_noise,
-                read_noise_photons=read_noise_photons,
-            ),
-            background=settings.Background(photons=_background(background)),
-            solver=settings.Solver(
-                fidelity=fidelity,
-                upsampling=upsampling,
-                iterations=iterations,
-                molecule_photons=_number_or("auto", molecule_photons, "--molecule-photons"),
-            ),
+        if pixel_size_nm is None:
+            pixel_size_nm = opened.pixel_size_nm or DEFAULT_PIXEL_SIZE_NM
+        recipe = settings.Recipe.model_validate(
+            {
+                "optics": {
+                    "pixel_size_nm": pixel_size_nm,
+                    "psf_sigma_nm": _sigma_nm(psf_fwhm_nm, psf_sigma_nm),
+                    "psf_image": psf_image,
+                    "psf_image_pixel_nm": psf_image_pixel_nm,
+                },
+                "camera": {
+                    "offset_adu": camera_offset,
+                    "adu_per_photon": adu_per_photon,
+                    "excess_noise": excess_noise,
+                    "read_noise_photons": read_noise_photons,
+                },
+                "background": {"photons": _background(background)},
+                "solver": {
+                    "fidelity": fidelity,
+                    "upsampling": upsampling,
+                    "iterations": iterations,
+                    "molecule_photons": _number_or("auto", molecule_photons, "--molecule-photons"),
+                },
+            }
         )
         chosen = None if preset == "none" else load_preset(preset or DEFAULT_PRESET)
         if chosen:
@@ -290,17 +293,20 @@ def simulate(
     from napari_unfold.imaging.simulate import simulate as run
 
     with _settings_checked():
-        recipe = settings.Recipe(
-            optics=settings.Optics(
-                pixel_size_nm=pixel_size_nm,
-                psf_sigma_nm=_sigma_nm(psf_fwhm_nm, psf_sigma_nm) or 258 / settings.FWHM_PER_SIGMA,
-            ),
-            camera=settings.Camera(
-                offset_adu=camera_offset,
-                adu_per_photon=adu_per_photon,
-                excess_noise=excess_noise,
-                read_noise_photons=read_noise_photons,
-            ),
+        recipe = settings.Recipe.model_validate(
+            {
+                "optics": {
+                    "pixel_size_nm": pixel_size_nm,
+                    "psf_sigma_nm": _sigma_nm(psf_fwhm_nm, psf_sigma_nm)
+                    or 258 / settings.FWHM_PER_SIGMA,
+                },
+                "camera": {
+                    "offset_adu": camera_offset,
+                    "adu_per_photon": adu_per_photon,
+                    "excess_noise": excess_noise,
+                    "read_noise_photons": read_noise_photons,
+                },
+            }
         )
     simulation = run(
         scene,

@@ -25,9 +25,7 @@ Penalty = Literal["l1", "log-sum"]
 def _setting(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
     """Declare a field with the texts and the unit that forms and help pages show."""
     extra: dict[str, JsonValue] = {"unit": unit}
-    return Field(
-        default, title=title, description=description, json_schema_extra=extra, **bounds
-    )
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
 
 class Section(BaseModel):
@@ -199,13 +197,16 @@ def explain(error: ValidationError) -> InputError:
     path = [str(part) for part in first["loc"] if str(part).islower()]
     if first["type"] == "value_error":
         return InputError(str(first["ctx"]["error"]), field=".".join(path) or None)
-    field = _field_at(path)
-    name = f"{field.title} ({_unit(field)})" if field and _unit(field) else ".".join(path)
     if first["type"] == "extra_forbidden":
-        return InputError(f"'{'.'.join(path)}' is not a known setting", "Check its spelling")
+        return InputError(f"'{path[-1]}' is not a known setting", "Check its spelling")
+    field = _field_at(path)
+    name = field.title if field else ".".join(path)
+    if field and _unit(field):
+        name = f"{name} ({_unit(field)})"
+    in_range = first["type"].startswith(("greater_than", "less_than"))
     return InputError(
         f"{name}: {first['input']!r} is not usable ({first['msg'].lower()})",
-        "Give a value in that range",
+        "Give a value in that range" if in_range else "Correct the value",
         field=".".join(path),
     )
 

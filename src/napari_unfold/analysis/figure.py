@@ -71,7 +71,7 @@ def save_figure(
         ("Truth", histogram_image(truth, shape, pixel_size_nm, bin_nm)),
     ]
     extent_um = (0, shape[1] * pixel_size_nm / 1000, shape[0] * pixel_size_nm / 1000, 0)
-    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    figure = Figure(figsize=(14, 4.4), layout="constrained")
     axes: Any = figure.subplots(1, len(panels), sharex=True, sharey=True)
     for axis, (name, picture) in zip(axes, panels, strict=True):
         bright = float(np.percentile(picture[picture > 0], 99)) if (picture > 0).any() else 1.0

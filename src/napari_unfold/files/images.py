@@ -35,6 +35,7 @@ def write_image(image: NDArray[np.generic], path: Path, pixel_size_nm: float) ->
             temporary,
             image,
             imagej=True,
+            photometric="minisblack",  # three frames are not a colour image
             resolution=(1.0 / micrometres, 1.0 / micrometres),
             metadata={"unit": "um", "axes": "TYX"[-image.ndim :]},
         )

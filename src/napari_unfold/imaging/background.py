@@ -73,7 +73,7 @@ def _dark_level(photons: NDArray[np.floating], camera: Camera) -> float:
     Few photons are not Gaussian distributed; the sums of patches are closer to it.
     """
     level = _half_gaussian_center(photons, camera)
-    patch = min(PATCH_PX, *photons.shape[1:])
+    patch: int = min(PATCH_PX, *photons.shape[1:])
     if level > DIM_PHOTONS * camera.excess_noise or patch < 2:
         return level
     rows, columns = (n // patch for n in photons.shape[1:])
@@ -81,7 +81,7 @@ def _dark_level(photons: NDArray[np.floating], camera: Camera) -> float:
     sums = np.asarray(cut.sum(axis=(2, 4), dtype=np.float64))
     read_noise = camera.read_noise_photons * patch
     summed = camera.model_copy(update={"read_noise_photons": read_noise})
-    return _half_gaussian_center(sums, summed) / patch**2
+    return _half_gaussian_center(sums, summed) / (patch * patch)
 
 
 def _half_gaussian_center(photons: NDArray[np.floating], camera: Camera) -> float:

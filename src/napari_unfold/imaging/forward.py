@@ -171,7 +171,7 @@ class MeasuredOperator:
         h = self._half
         inside = blurred[..., h : h + self._fine[0], h : h + self._fine[1]]
         q, (rows, columns) = self.upsampling, self.shape
-        return inside.unflatten(-2, (rows, q)).unflatten(-1, (columns, q)).sum((-3, -1))
+        return inside.reshape(*x.shape[:-2], rows, q, columns, q).sum((-3, -1))
 
     def adjoint(self, residual: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``, into `out` if given."""

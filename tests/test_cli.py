@@ -1,0 +1,265 @@
+"""The command line as a user types it: one process per command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unfold.cli import main
+from napari_unfold.files.localizations import read_localizations
+
+PSF = ("--psf-fwhm-nm", "258")
+QUICK = ("--preset", "none", "--iterations", "30")
+
+
+def napari_unfold(*arguments):
+    """Run the command; whatever happens, no user may ever see a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from napari_unfold.cli import main; main()", *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture
+def refused(capfd, monkeypatch):
+    """Run a command that must be refused: status 2, nothing on stdout, stderr is returned."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["napari-unfold", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, error = capfd.readouterr()
+        assert stop.value.code == 2, error
+        assert out == ""
+        return error
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a folder with a small simulated stack in it."""
+    folder = tmp_path_factory.mktemp("cli")
+    done = napari_unfold(
+        "simulate", folder / "cells.tif", "--scene", "random", "--frames", 5, "--size", 24,
+        "--density", 2, "--seed", 4,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_simulate_writes_a_stack_and_its_truth(folder):
+    assert tifffile.imread(folder / "cells.tif").shape == (5, 24, 24)
+    truth = read_localizations(folder / "cells_truth.csv")
+    assert len(truth) / 5 == pytest.approx(2 * 2.4**2, rel=0.4)
+
+
+def test_the_whole_job(folder, tmp_path):
+    out = tmp_path / "new" / "results"
+    done = napari_unfold(
+        "reconstruct", folder / "cells.tif", *PSF, "--preset", "dense-smlm", "--out", out,
+        "--save-frames",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr == ""  # quiet when piped
+    assert sorted(p.name for p in out.iterdir()) == [
+        "frames.tif", "localizations.csv", "reconstruction.tif", "run.json",
+    ]  # fmt: skip
+    image = tifffile.imread(out / "reconstruction.tif")
+    assert image.shape == (96, 96)
+    assert image.dtype == np.float32
+    record = json.loads((out / "run.json").read_text())
+    assert record["preset"] == "dense-smlm"
+    assert record["recipe"]["optics"]["pixel_size_nm"] == 100
+
+    scored = napari_unfold(
+        "evaluate", out / "localizations.csv", folder / "cells_truth.csv",
+        "--tolerance-nm", 50, "--tolerance-nm", 100, "--json",
+    )  # fmt: skip
+    scores = [json.loads(line) for line in scored.stdout.splitlines()]
+    assert [s["tolerance_nm"] for s in scores] == [50, 100]
+    assert scores[1]["jaccard"] > 0.8
+    table = napari_unfold("evaluate", out / "localizations.csv", folder / "cells_truth.csv").stdout
+    assert table.splitlines()[0].startswith("tolerance_nm")
+    assert len(table.splitlines()) == 4
+
+
+def test_settings_reach_the_job(folder, tmp_path):
+    done = napari_unfold(
+        "reconstruct", folder / "cells.tif", *QUICK, "--psf-sigma-nm", 120, "--pixel-size-nm", 110,
+        "--camera-offset", 90, "--adu-per-photon", 1.5, "--excess-noise", 1.4,
+        "--read-noise-photons", 2, "--background", 25, "--fidelity", "kl", "--upsampling", 2,
+        "--molecule-photons", 1200, "--frames", "1:4", "--device", "cpu", "--out", tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run.json").read_text())
+    recipe = record["recipe"]
+    assert recipe["optics"]["psf_sigma_nm"] == 120
+    assert recipe["optics"]["pixel_size_nm"] == 110
+    assert recipe["camera"] == {
+        "offset_adu": 90, "adu_per_photon": 1.5, "excess_noise": 1.4, "read_noise_photons": 2,
+    }  # fmt: skip
+    assert recipe["background"]["photons"] == 25
+    assert recipe["solver"]["fidelity"] == record["network"]["fidelity"] == "kl"
+    assert record["molecule_photons"] == 1200
+    assert len(record["network"]["step_sizes"]) == 30
+    assert record["stack"]["frames"] == [1, 4]
+    assert tifffile.imread(tmp_path / "reconstruction.tif").shape == (48, 48)
+    frames = read_localizations(tmp_path / "localizations.csv")["frame"]
+    assert set(frames) <= {1, 2, 3}
+
+
+@pytest.mark.slow
+def test_the_demo_writes_everything(tmp_path):
+    done = napari_unfold("demo", "--out", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "demo").iterdir()} == {
+        "stack.tif", "truth.csv", "reconstruction.tif", "localizations.csv", "figure.png",
+        "report.json",
+    }  # fmt: skip
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert report["scores"][1]["jaccard"] > 0.8
+    assert (tmp_path / "demo" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_presets_are_listed_and_shown(refused):
+    assert "dense-smlm" in napari_unfold("presets", "list").stdout
+    shown = json.loads(napari_unfold("presets", "show", "dense-smlm").stdout)
+    assert shown["trained_on"]
+    assert shown["scores"]
+    assert "no preset called 'nonsense'" in refused("presets", "show", "nonsense")
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "simulate", "evaluate", "demo", "presets"])
+def test_help(command):
+    done = napari_unfold(command, "--help")
+    assert done.returncode == 0
+    if command == "reconstruct":
+        for unit in ("[nm]", "[ADU]", "[ADU/photon]", "[photons/pixel]"):
+            assert unit in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "the size of the PSF is missing"),
+        (["--psf-fwhm-nm", "2.58"], "check both numbers and their units"),
+        (["--psf-fwhm-nm", "-258"], "PSF sigma (nm)"),
+        (["--psf-fwhm-nm", "258", "--psf-sigma-nm", "110"], "given twice"),
+        ([*PSF, "--pixel-size-nm", "0"], "Pixel size (nm)"),
+        ([*PSF, "--adu-per-photon", "0"], "Gain (ADU/photon)"),
+        ([*PSF, "--excess-noise", "nan"], "Excess noise"),
+        ([*PSF, "--camera-offset", "9000"], "darker than the camera offset"),
+        ([*PSF, "--background", "-3"], "background of -3 photons"),
+        ([*PSF, "--background", "much"], "'much' is neither a number nor 'auto'"),
+        ([*PSF, "--frames", "9:12"], "do not exist in a stack of 5 frames"),
+        ([*PSF, "--frames", "two"], "not a range of frames"),
+        ([*PSF, "--upsampling", "0"], "Upsampling"),
+        ([*PSF, "--preset", "nonsense"], "no preset called 'nonsense'"),
+        ([*PSF, "--preset", "cells.tif"], "not a preset of napari-unfold"),
+        ([*PSF, "--molecule-photons", "0"], "photons per molecule cannot be"),
+        ([*PSF, "--fidelity", "poisson"], "gaussian"),
+        ([*PSF, "--device", "tpu"], "cuda"),
+        ([*PSF, "--psf-image", "none.tif"], "no file none.tif"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_sentence(
+    folder, tmp_path, options, message, monkeypatch, refused
+):
+    monkeypatch.chdir(folder)
+    error = refused("reconstruct", folder / "cells.tif", "--out", tmp_path / "out", *options)
+    assert message in error
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def bad_stacks(folder: Path):
+    rng = np.random.default_rng(0)
+    frames = rng.poisson(140, (4, 20, 20)).astype(np.float32)
+    files = {
+        "flat": (frames[0], "2-D"),
+        "colour": (np.zeros((4, 20, 20, 3), np.uint8), "colour"),
+        "nan": (np.where(frames == frames.max(), np.nan, frames), "frame"),
+        "dark": (frames - 130, "darker than the camera offset"),
+        "tiny": (frames[:, :5, :5], "smaller than the PSF"),
+        "many": (np.zeros((3, 4, 20, 20), np.uint16), "more than one axis"),
+    }
+    for name, (array, message) in files.items():
+        path = folder / f"{name}.tif"
+        tifffile.imwrite(path, array, photometric="rgb" if name == "colour" else "minisblack")
+        yield path, message
+    whole = folder / "whole.tif"
+    tifffile.imwrite(whole, frames, photometric="minisblack")
+    for name, content, message in (
+        ("truncated", whole.read_bytes()[:3000], "truncated"),
+        ("empty", b"", "empty"),
+        ("text", b"frame,x,y\n1,2,3\n", "TIFF"),
+    ):
+        (folder / f"{name}.tif").write_bytes(content)
+        yield folder / f"{name}.tif", message
+    yield folder / "missing.tif", "missing.tif"
+    yield folder, "folder"
+
+
+def test_bad_stacks_are_refused_in_one_sentence(tmp_path, refused):
+    for path, message in bad_stacks(tmp_path):
+        error = refused("reconstruct", path, *PSF, *QUICK, "--out", tmp_path / "out")
+        assert message in error, (path, error)
+        assert len(error.strip().splitlines()) == 1, error
+        out = tmp_path / "out"
+        assert not out.exists() or not list(out.iterdir())
+
+
+def test_one_frame_is_enough(folder, tmp_path):
+    done = napari_unfold(
+        "reconstruct", folder / "cells.tif", *PSF, *QUICK, "--frames", "2:3", "--out", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(read_localizations(tmp_path / "localizations.csv")["frame"]) == {2}
+
+
+def test_an_output_that_is_a_file_is_refused_and_kept(folder, tmp_path, refused):
+    (tmp_path / "results").write_text("mine")
+    error = refused(
+        "reconstruct", folder / "cells.tif", *PSF, *QUICK, "--out", tmp_path / "results"
+    )
+    assert "results" in error
+    assert (tmp_path / "results").read_text() == "mine"
+
+
+def test_earlier_results_survive_a_failed_run(folder, tmp_path, refused):
+    for name in ("reconstruction.tif", "localizations.csv", "run.json"):
+        (tmp_path / name).write_text("earlier")
+    refused("reconstruct", folder / "cells.tif", *PSF, "--frames", "7:9", "--out", tmp_path)
+    assert {p.read_text() for p in tmp_path.iterdir()} == {"earlier"}
+
+
+def test_evaluating_what_is_no_table(folder, refused):
+    error = refused("evaluate", folder / "cells.tif", folder / "cells_truth.csv")
+    assert "cells.tif" in error
+
+
+def test_all_truth_dialects_are_understood(folder, tmp_path):
+    """The same truth as a plain table and as SMLM challenge file scores 1 against ours."""
+    truth = read_localizations(folder / "cells_truth.csv")
+    rows = list(zip(truth["frame"] + 1, truth["x_nm"], truth["y_nm"], strict=True))
+    (tmp_path / "plain.csv").write_text(
+        "frame,x_nm,y_nm\n" + "".join(f"{f},{x:.3f},{y:.3f}\n" for f, x, y in rows)
+    )
+    (tmp_path / "challenge.csv").write_text(
+        "Ground-truth,frame,xnano,ynano,znano,intensity \n"
+        + "".join(f"{i},{f},{x:.3f},{y:.3f},0,1000\n" for i, (f, x, y) in enumerate(rows, 1))
+    )
+    for name in ("plain.csv", "challenge.csv"):
+        done = napari_unfold(
+            "evaluate", folder / "cells_truth.csv", tmp_path / name, "--tolerance-nm", 1, "--json"
+        )
+        assert json.loads(done.stdout)["jaccard"] == 1.0
