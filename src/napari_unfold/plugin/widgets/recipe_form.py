@@ -236,16 +236,15 @@ class RecipeForm(QWidget):
         preset = self.preset()
         for row in self.classical_rows:
             row.set_enabled(preset is None)
-        self.preset_text.setText(_UNTRAINED_TEXT if preset is None else _describe(preset))
+        self.preset_text.setText(_UNTRAINED_TEXT if preset is None else preset.description)
+        self.preset_text.setToolTip("" if preset is None else _provenance(preset))
         self.changed.emit()
 
 
-def _describe(preset: Preset) -> str:
-    scores = "; ".join(f"{s.metric} {s.value:.3g} on {s.data}" for s in preset.scores[:3])
-    sentences = [preset.description.rstrip("."), f"Trained on: {preset.trained_on.rstrip('.')}"]
-    if scores:
-        sentences.append(scores)
-    return ". ".join(sentences) + "."
+def _provenance(preset: Preset) -> str:
+    """Where a preset comes from and how well it did, as a tool tip."""
+    rows = "".join(f"<li>{s.data}: {s.metric} {s.value:.3g}</li>" for s in preset.scores)
+    return f"<qt><p>{preset.trained_on}</p><ul>{rows}</ul></qt>"
 
 
 def _raw(row: Row) -> dict[str, dict[str, Any]]:
