@@ -7,7 +7,7 @@ ifeq ($(shell uname),Linux)
 ON_DISPLAY = env QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24"
 endif
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format bench-quality bench-speed clean
 .NOTPARALLEL:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test     run all tests, those that open napari included"
 	@echo "make lint     check style, types and the napari manifest"
 	@echo "make format   put the code into the style that lint asks for"
+	@echo "make bench-quality, make bench-speed   print what the README claims"
 	@echo "make clean    remove what the other targets made (.venv stays)"
 
 demo:
@@ -36,6 +37,10 @@ format:
 	@sh scripts/setup.sh lint
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
+
+bench-quality bench-speed:
+	@sh scripts/setup.sh demo
+	$(PYTHON) benchmarks/$(@:bench-%=%).py
 
 clean:
 	rm -rf demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -163,7 +163,8 @@ def test_presets_are_offered_for_their_fidelity_only(qtbot: QtBot) -> None:
     form = RecipeForm([preset])
     qtbot.addWidget(form)
     assert form.preset() is preset
-    assert "Simulated filaments" in form.preset_text.text()
+    assert form.preset_text.text() == "Dense filaments."
+    assert "Simulated filaments" in form.preset_text.toolTip()
     assert form.upsampling_row.editor.value() == 2
     assert not row_of(form, "solver.iterations").editor.isEnabled()
     form.fidelity_row.editor.set_value("kl")
