@@ -218,6 +218,28 @@ def test_a_stack_added_later_is_chosen_and_brings_its_pixel_size(viewer, qtbot) 
     assert widget.stack.frames() == slice(0, 7)
 
 
+def test_a_stack_is_chosen_rather_than_a_flat_image(widget, viewer, stack) -> None:
+    viewer.add_layer(Image(np.ones((32, 40)), name="stack unfolded"))
+    widget.reset_choices()
+    assert widget.stack.layer() is stack
+    viewer.layers.remove(stack)
+    widget.reset_choices()
+    following = viewer.add_layer(Image(np.ones((4, 8, 10), np.uint16), name="following", **NM))
+    widget.reset_choices()
+    assert widget.stack.layer() is following
+
+
+def test_when_the_chosen_stack_is_removed_another_stack_takes_its_place(
+    widget, viewer, stack
+) -> None:
+    viewer.add_layer(Image(np.ones((32, 40)), name="flat"))
+    other = viewer.add_layer(Image(np.ones((4, 8, 10), np.uint16), name="other", **NM))
+    widget.reset_choices()
+    viewer.layers.remove(stack)
+    widget.reset_choices()
+    assert widget.stack.layer() is other
+
+
 def test_pixel_size_can_be_given_to_a_layer_without_one(viewer, qtbot) -> None:
     layer = viewer.add_layer(Image(np.zeros((7, 8, 9))))
     widget = ReconstructWidget(viewer)

@@ -90,15 +90,16 @@ class StackPicker(SectionForm):
         return frames
 
     def reset_choices(self) -> None:
-        """List the Image layers anew; without a choice so far, take the likeliest stack."""
+        """List the Image layers anew; if none of them is a chosen stack, take the likeliest."""
         from napari.layers import Image
 
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         names = [layer.name for layer in images]
-        had_none = self.layer() is None
+        chosen = self.layer()
         self.layer_row.editor.set_choices(dict(zip(names, images, strict=True)))
         stacks = [image for image in images if image.ndim >= 3 and not image.rgb]
-        if had_none and stacks:
+        # a flat image was only offered for want of a stack: nobody can have meant it
+        if stacks and (chosen not in images or self.layer() not in stacks):
             active = self._viewer.layers.selection.active
             self.set_layer(active if active in stacks else stacks[-1])
 
