@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.unfolding.fidelity import FIDELITIES
@@ -87,17 +89,48 @@ class UnfoldedNetwork(nn.Module):
             Molecule image in photons per fine pixel.
         """
         x = previous = torch.zeros_like(self.operator.adjoint(y))
-        for k, step in enumerate(self.step_sizes):
-            beta = inertia(k)
-            z = x + beta * (x - previous)
-            misfit = self.fidelity.residual(self.operator.forward(z), y, b)
-            gradient = self.operator.adjoint(misfit) + self.weight * self.penalty(k).gradient(z)
-            previous, x = x, smoothed_projection(z - step * gradient, self.projection_width)
+        for k in range(len(self.step_sizes)):
+            previous, x = x, self.iteration(k, x, previous, y, b)
             yield x
+
+    def iteration(
+        self,
+        k: int,
+        x: torch.Tensor,
+        previous: torch.Tensor,
+        y: torch.Tensor,
+        b: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return ``x^(k+1)`` from ``x^k`` and ``x^(k-1)``: the loop of Algorithm 1."""
+        z = x + inertia(k) * (x - previous)
+        misfit = self.fidelity.residual(self.operator.forward(z), y, b)
+        gradient = self.operator.adjoint(misfit) + self.weight * self.penalty(k).gradient(z)
+        return smoothed_projection(z - self.step_sizes[k] * gradient, self.projection_width)
 
     def forward(self, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return ``x^K``, shape ``(..., qY, qX)``; see `iterates`."""
         x = y
         for x in self.iterates(y, b):  # noqa: B007 - the last one counts
             pass
+        return x
+
+    def checkpointed(self, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return ``x^K`` as `forward` does, with the memory of about ``2 sqrt(K)`` iterations.
+
+        Only the ends of blocks of iterations are kept; back-propagation computes a block again
+        when it needs it.
+        """
+        iterations = len(self.step_sizes)
+        block = math.ceil(math.sqrt(iterations))
+
+        def run(
+            first: int, x: torch.Tensor, previous: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            for k in range(first, min(first + block, iterations)):
+                previous, x = x, self.iteration(k, x, previous, y, b)
+            return x, previous
+
+        x = previous = torch.zeros_like(self.operator.adjoint(y))
+        for first in range(0, iterations, block):
+            x, previous = checkpoint(run, first, x, previous, use_reentrant=False)
         return x
