@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +155,8 @@ def test_help(command):
     [
         ([], "the size of the PSF is missing"),
         (["--psf-fwhm-nm", "2.58"], "check both numbers and their units"),
-        (["--psf-fwhm-nm", "-258"], "PSF sigma (nm)"),
+        (["--psf-fwhm-nm", "-258"], "--psf-fwhm-nm: -258"),
+        (["--psf-sigma-nm", "-110"], "PSF sigma (nm)"),
         (["--psf-fwhm-nm", "258", "--psf-sigma-nm", "110"], "given twice"),
         ([*PSF, "--pixel-size-nm", "0"], "Pixel size (nm)"),
         ([*PSF, "--adu-per-photon", "0"], "Gain (ADU/photon)"),
@@ -263,3 +266,33 @@ def test_all_truth_dialects_are_understood(folder, tmp_path):
             "evaluate", folder / "cells_truth.csv", tmp_path / name, "--tolerance-nm", 1, "--json"
         )
         assert json.loads(done.stdout)["jaccard"] == 1.0
+
+
+def test_interrupting_leaves_nothing_behind(folder, tmp_path):
+    """Ctrl-C while it works: status 130, one sentence, an empty folder."""
+    process = subprocess.Popen(
+        [
+            sys.executable, "-c", "from napari_unfold.cli import main; main()", "reconstruct",
+            str(folder / "cells.tif"), *PSF, "--preset", "none", "--iterations", "5000",
+            "--save-frames", "--out", str(tmp_path),
+        ],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    while not list(tmp_path.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert error.strip() == "Cancelled; earlier results are as they were."
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tolerance", ["0", "nan", "-5"])
+def test_impossible_tolerances(folder, refused, tolerance):
+    truth = folder / "cells_truth.csv"
+    assert "--tolerance-nm" in refused("evaluate", truth, truth, "--tolerance-nm", tolerance)
+
+
+def test_a_stack_needs_the_name_of_a_tiff(tmp_path, refused):
+    assert "does not end in .tif" in refused("simulate", tmp_path / "cells.png")

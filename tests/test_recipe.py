@@ -40,7 +40,7 @@ def test_fwhm_and_sigma():
     [
         (Optics, {"pixel_size_nm": -5}, ["Pixel size (nm)", "-5", "greater than or equal to 1"]),
         (Optics, {"pixel_size_nm": 100, "psf_sigma_nm": 5}, ["5 nm", "100 nm", "units"]),
-        (Camera, {"adu_per_photon": 0}, ["Gain (ADU/photon)", "greater than 0"]),
+        (Camera, {"adu_per_photon": 0}, ["Gain (ADU/photon)", "greater than or equal to 0.001"]),
         (Camera, {"offset_adu": float("nan")}, ["Offset (ADU)", "finite"]),
         (Camera, {"gain": 2}, ["'gain' is not a known setting"]),
         (Background, {"photons": -1.0}, ["background of -1 photons", "'auto'"]),

@@ -108,6 +108,8 @@ def _settings_checked() -> Iterator[None]:
 def _sigma_nm(fwhm_nm: float | None, sigma_nm: float | None) -> float | None:
     if fwhm_nm is not None and sigma_nm is not None:
         raise UnfoldError("the PSF is given twice", "Use --psf-fwhm-nm or --psf-sigma-nm")
+    if fwhm_nm is not None and not fwhm_nm > 0:
+        raise UnfoldError(f"--psf-fwhm-nm: {fwhm_nm:g} nm cannot be", "Give a positive number")
     return fwhm_nm / settings.FWHM_PER_SIGMA if fwhm_nm is not None else sigma_nm
 
 
@@ -319,6 +321,10 @@ def simulate(
         recipe=recipe,
         seed=seed,
     )
+    if out.suffix.lower() not in {".tif", ".tiff"}:
+        raise UnfoldError(
+            f"'{out}' does not end in .tif", "Give the stack a name such as cells.tif"
+        )
     truth = out.with_name(f"{out.stem}_truth.csv")
     write_image(simulation.stack, out, pixel_size_nm)
     write_localizations(simulation.truth, truth)
@@ -347,6 +353,11 @@ def evaluate(
     from napari_unfold.analysis.evaluate import evaluate as run
     from napari_unfold.files.localizations import read_localizations
 
+    for tolerance in tolerance_nm or ():
+        if not 0 < tolerance < float("inf"):
+            raise UnfoldError(
+                f"--tolerance-nm: {tolerance:g} nm cannot be", "Give a positive number"
+            )
     found = read_localizations(localizations, pixel_size_nm=pixel_size_nm)
     true = read_localizations(truth, pixel_size_nm=pixel_size_nm)
     compared = None
@@ -423,6 +434,3 @@ def main() -> None:
         flag = FLAGS.get(error.field or "")
         typer.echo(f"Error: {error}" + (f" (option {flag})" if flag else ""), err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("Cancelled; earlier results are as they were.", err=True)
-        sys.exit(130)

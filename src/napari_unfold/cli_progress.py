@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -25,9 +26,22 @@ def run_with_progress(job: jobs.Job) -> Any:
     -------
     object
         The value of the job's `jobs.Result`.
+
+    Raises
+    ------
+    typer.Exit
+        With status 130 when the user interrupts.
     """
-    if not sys.stderr.isatty():
-        return jobs.run_to_end(job)
+    try:
+        return jobs.run_to_end(job) if not sys.stderr.isatty() else _run_with_bar(job)
+    except KeyboardInterrupt:
+        # closing the job removes what it had begun to write
+        job.close()
+        typer.echo("Cancelled; earlier results are as they were.", err=True)
+        raise typer.Exit(130) from None
+
+
+def _run_with_bar(job: jobs.Job) -> Any:
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

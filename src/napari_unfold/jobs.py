@@ -77,13 +77,28 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """Numbers to follow over the course of a job, such as the loss of a training."""
+
+    iteration: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The best so far, complete and usable if the job is stopped now."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class Result:
     """The job is complete; always the last event."""
 
     value: Any
 
 
-Event = Stage | Progress | Note | Preview | Result
+Event = Stage | Progress | Note | Preview | Metric | Checkpoint | Result
 Job = Generator[Event, None, None]
 
 

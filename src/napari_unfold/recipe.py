@@ -45,7 +45,7 @@ class Camera(Section):
         "Gain",
         "Grey values per detected photon, EM gain included.",
         "ADU/photon",
-        gt=0,
+        ge=1e-3,
         le=1e4,
     )
     excess_noise: float = _setting(
@@ -153,7 +153,7 @@ class Solver(Section):
         if isinstance(self.molecule_photons, float) and not 0 < self.molecule_photons <= 1e9:
             raise ValueError(
                 f"{self.molecule_photons:g} photons per molecule cannot be; "
-                "give a positive number, or 'auto'"
+                "give a positive number (below a billion), or 'auto'"
             )
         return self
 

@@ -220,6 +220,18 @@ def test_an_empty_stack_gives_an_empty_table():
     assert {"frame", "x_nm", "y_nm", "photons"} <= set(result.localizations.columns)
 
 
+def test_a_dark_stack_with_read_noise_gives_no_molecules():
+    """Read noise that the settings leave out is noticed, said, and not taken for molecules."""
+    frames = np.random.default_rng(2).normal(100, 2, (20, 64, 64)).astype(np.float32)
+    events = list(reconstruct(as_stack(frames), Recipe(optics=FWHM_258)))
+    texts = [e.text for e in events if isinstance(e, Note)]
+    assert any("scatter by 1 photons" in text for text in texts)
+    assert any("No molecules stand out" in text for text in texts)
+    result = events[-1].value
+    assert len(result.localizations) <= 5
+    assert result.record["notes"] == texts
+
+
 def test_a_large_frame_runs_in_blocks():
     made = simulate("random", frames=1, shape=(150, 130), density_per_um2=0.3, seed=2)
     recipe = quick(solver=Solver(iterations=100, molecule_photons=1500.0))

@@ -72,7 +72,7 @@ def test_full_disk_is_reported_as_such(tmp_path: Path) -> None:
 
 def test_full_disk_without_error_number_is_reported_too(tmp_path: Path) -> None:
     # numpy's tofile says only "1000 requested and 10 written"
-    with pytest.raises(InputError, match="disk is not full"):
+    with pytest.raises(InputError, match="the disk is full"):
         write_half(tmp_path / "a.tif", OSError("1000 requested and 10 written"))
 
 
@@ -121,3 +121,25 @@ def test_output_folder_without_permission(tmp_path: Path) -> None:
 def test_output_folder_on_a_file_system_without_files() -> None:
     with pytest.raises(InputError, match=r"/proc.*[Cc]hoose|/proc.*Check"):
         output_folder(Path("/proc"))
+
+
+def test_an_error_that_names_the_absolute_path_is_explained(tmp_path, monkeypatch):
+    """As tifffile does for a relative path on a read-only disk."""
+    monkeypatch.chdir(tmp_path)
+
+    def fail():
+        with replacing(Path("a.tif")) as temporary:
+            raise OSError(errno.EROFS, "Read-only file system", str(temporary.resolve()))
+
+    with pytest.raises(InputError, match=r"cannot write 'a\.tif': the disk is read-only"):
+        fail()
+
+
+def test_a_temporary_file_can_be_handed_to_another_writer(tmp_path):
+    """The error then names the file the user asked for, and no other name appears on the disk."""
+    with replacing(tmp_path / "a.txt") as outer:
+        with replacing(outer) as inner:
+            assert inner == outer
+            inner.write_text("once")
+        assert [p.name for p in tmp_path.iterdir()] == [outer.name]
+    assert (tmp_path / "a.txt").read_text() == "once"

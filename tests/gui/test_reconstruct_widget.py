@@ -21,7 +21,7 @@ from napari_unfold.jobs import InputError, Job, Note, Preview, Progress, Result,
 from napari_unfold.plugin.layers import Placement, localization_layer
 from napari_unfold.plugin.widgets import reconstruct
 from napari_unfold.plugin.widgets.reconstruct import ReconstructWidget
-from napari_unfold.recipe import Optics, Recipe
+from napari_unfold.recipe import Camera, Optics, Recipe
 
 from .conftest import outer_corners, result_of
 
@@ -346,3 +346,18 @@ def test_points_of_all_frames_can_be_shown_without_averaging_the_stack(
     assert stack.projection_mode == "none"
     widget.all_frames_box.setChecked(False)
     assert len(points._view_indices) == 0
+
+
+def test_a_simulated_stack_brings_its_optics_and_camera(qtbot: QtBot, viewer: ViewerModel) -> None:
+    """Sample data are ready to run: what they were made with is known."""
+    optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(offset_adu=37)
+    recipe = Recipe(optics=optics, camera=camera)
+    metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json")}}
+    widget = ReconstructWidget(viewer)
+    qtbot.addWidget(widget)
+    frames = np.full((4, 20, 20), 140)
+    scale, units = (1, 120, 120), ("pixel", "nm", "nm")
+    viewer.add_layer(Image(frames, scale=scale, units=units, metadata=metadata))
+    widget.reset_choices()
+    assert widget.value().optics == optics
+    assert widget.value().camera == camera

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from napari_unfold.imaging.camera import check_offset, expose, noise_variance, to_photons
+from napari_unfold.imaging.camera import (
+    check_offset,
+    check_range,
+    dark_noise_photons,
+    expose,
+    noise_variance,
+    to_photons,
+)
 from napari_unfold.jobs import InputError
 from napari_unfold.recipe import Camera
 
@@ -38,3 +45,19 @@ def test_frames_below_the_offset_are_refused():
         check_offset(to_photons(np.full((3, 8, 8), 110), camera), camera)
     assert error.value.field == "camera.offset_adu"
     check_offset(np.random.default_rng(0).normal(0, 1, (3, 8, 8)), Camera())
+
+
+@pytest.mark.parametrize("read_noise", [1.0, 6.0])
+def test_values_below_zero_photons_give_read_noise_away(read_noise):
+    rng = np.random.default_rng(5)
+    dark = rng.normal(0, read_noise, (10, 40, 40))
+    assert dark_noise_photons(dark) == pytest.approx(read_noise, rel=0.03)
+    # molecules do not change it, bright frames say nothing
+    dark[:, :20] += 50
+    assert dark_noise_photons(dark) == pytest.approx(read_noise, rel=0.05)
+    assert dark_noise_photons(rng.poisson(20, (10, 40, 40)).astype(float)) == 0
+
+
+def test_impossible_light_is_refused():
+    with pytest.raises(InputError, match=r"grey values up to 1e\+38"):
+        check_range(to_photons(np.full((1, 3, 3), 1e38), Camera()), Camera())

@@ -61,7 +61,7 @@ def test_a_camera_without_noise_shows_the_expected_light():
     "setting",
     [
         {"frames": 0}, {"shape": (4, 64)}, {"density_per_um2": -1}, {"molecule_photons": 0},
-        {"background_photons": 0}, {"density_per_um2": float("nan")},
+        {"background_photons": 0}, {"density_per_um2": float("nan")}, {"seed": -1},
     ],
 )  # fmt: skip
 def test_nonsense_is_refused(setting):

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import tifffile
 import torch
 from numpy.typing import NDArray
 
@@ -17,13 +16,19 @@ import napari_unfold
 from napari_unfold.analysis.localize import Localizer
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import Stack
+from napari_unfold.files.tiff import read_picture
 from napari_unfold.imaging.background import (
     MIN_BACKGROUND_PHOTONS,
     detection_limit,
     estimate_background,
     estimate_molecule_photons,
 )
-from napari_unfold.imaging.camera import check_offset, to_photons
+from napari_unfold.imaging.camera import (
+    check_offset,
+    check_range,
+    dark_noise_photons,
+    to_photons,
+)
 from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
@@ -64,6 +69,8 @@ class Setup:
     device : torch.device
     recipe : Recipe
     parameters : NetworkParameters
+    notes : list of str
+        What the user was told.
     """
 
     grid: Grid
@@ -76,6 +83,7 @@ class Setup:
     device: torch.device
     recipe: Recipe
     parameters: NetworkParameters
+    notes: list[str]
 
     def record(
         self, stack: Stack, preset: Preset | None, n_localizations: int, seconds: float
@@ -98,6 +106,7 @@ class Setup:
                 "max": round(float(self.background.max()), 3),
             },
             "localizations": n_localizations,
+            "notes": self.notes,
             "recipe": self.recipe.model_dump(mode="json"),
             "network": self.parameters.model_dump(mode="json"),
         }
@@ -127,20 +136,38 @@ def prepare(
 
     yield Stage("Reading the stack")
     sample = to_photons(_sample(stack, span), recipe.camera)
+    check_range(sample, recipe.camera)
     check_offset(sample, recipe.camera)
+    notes = []
+    scatter = dark_noise_photons(sample)
+    if scatter > 1.2 * recipe.camera.read_noise_photons:
+        notes.append(
+            f"Dark pixels scatter by {scatter:.2g} photons, more than the camera settings say: "
+            "taken as read noise. Check offset and gain"
+        )
+        camera = recipe.camera.model_copy(update={"read_noise_photons": scatter})
+        recipe = recipe.model_copy(update={"camera": camera})
+        yield Note(notes[-1])
     yield Stage("Estimating the background")
     background = _background(sample, recipe, shape)
     if recipe.background.photons == "auto":
         low, high = float(background.min()), float(background.max())
-        yield Note(f"Background estimated: {low:.3g} to {high:.3g} photons per pixel")
+        notes.append(f"Background estimated: {low:.3g} to {high:.3g} photons per pixel")
+        yield Note(notes[-1])
 
     operator = forward_operator(shape, grid.upsampling, psf, device=device)
+    limit = detection_limit(background, recipe.camera, operator.point_energy)
     molecule_photons = recipe.solver.molecule_photons
     if molecule_photons == "auto":
         molecule_photons = estimate_molecule_photons(
             sample, background, recipe.camera, operator.point_energy
         )
-        yield Note(f"Typical molecule estimated: {molecule_photons:.0f} photons per frame")
+        notes.append(
+            f"Typical molecule estimated: {molecule_photons:.0f} photons per frame"
+            if molecule_photons > limit
+            else "No molecules stand out from the noise; looking for the faintest that could"
+        )
+        yield Note(notes[-1])
 
     pedestal = 0.0
     if recipe.solver.fidelity == "kl":
@@ -178,8 +205,7 @@ def prepare(
             molecule_photons=molecule_photons,
             threshold_photons=parameters.threshold_photons,
             faintest_photons=max(
-                recipe.localization.min_photons_fraction * molecule_photons,
-                detection_limit(background, recipe.camera, operator.point_energy),
+                recipe.localization.min_photons_fraction * molecule_photons, limit
             ),
             camera=recipe.camera,
             settings=recipe.localization,
@@ -187,6 +213,7 @@ def prepare(
         device=device,
         recipe=recipe,
         parameters=parameters,
+        notes=notes,
     )
 
 
@@ -199,7 +226,7 @@ def load_psf(optics: Optics) -> PSF:
         If neither is given, or the image cannot be used.
     """
     if optics.psf_image is not None:
-        image = _read_picture(optics.psf_image, "optics.psf_image")
+        image = read_picture(optics.psf_image, "optics.psf_image")
         image_pixel_nm = optics.psf_image_pixel_nm or optics.pixel_size_nm
         return measured_psf(image, image_pixel_nm, optics.pixel_size_nm)
     if optics.psf_sigma_nm is None:
@@ -210,17 +237,6 @@ def load_psf(optics: Optics) -> PSF:
             field="optics.psf_sigma_nm",
         )
     return GaussianPSF(optics.psf_sigma_nm / optics.pixel_size_nm)
-
-
-def _read_picture(path: Any, field: str) -> NDArray[np.generic]:
-    try:
-        return np.asarray(tifffile.imread(path))
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}", "Check the path", field) from error
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise InputError(
-            f"{path} cannot be read as a TIFF image", "Save it as TIFF", field
-        ) from error
 
 
 def _frame_range(frames: slice, n_frames: int) -> tuple[int, int]:
@@ -267,7 +283,7 @@ def _background(
         return estimate_background(sample, recipe.camera)
     if isinstance(given, float):
         return np.full(shape, given, dtype=np.float32)
-    background = np.squeeze(np.asarray(_read_picture(given, "background.photons"), np.float32))
+    background = np.asarray(read_picture(given, "background.photons"), np.float32)
     if background.shape != shape or not np.isfinite(background).all():
         raise InputError(
             f"the background map {given} is {background.shape}, the frames are {shape} pixels",

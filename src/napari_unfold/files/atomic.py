@@ -28,6 +28,10 @@ _REASONS = {
 }
 
 
+_in_use: set[Path] = set()
+"""Temporary files that exist at present; writing to one of them needs no other."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of `path` when the block succeeds.
@@ -51,21 +55,32 @@ def replacing(path: Path) -> Iterator[Path]:
         If `path` cannot be written: no such folder, no permission, disk full.
     """
     path = Path(path)
+    if path in _in_use:
+        yield path
+        return
     # refused here, so that no writer has to report it in its own way
     if path.is_dir():
         raise _cannot_write(path, OSError(errno.EISDIR, "is a folder"))
     if not path.parent.is_dir():
         raise _cannot_write(path, OSError(errno.ENOENT, "no such folder"))
     temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}{path.suffix}")
+    _in_use.add(temporary)
     try:
         yield temporary
         os.replace(temporary, path)  # noqa: PTH105 (one name for both systems)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
+        if isinstance(error, OSError) and _concerns(error, temporary):
             raise _cannot_write(path, error) from error
         raise
+    finally:
+        _in_use.discard(temporary)
+
+
+def _concerns(error: OSError, temporary: Path) -> bool:
+    # some writers name the file by its absolute path, or not at all
+    return error.filename is None or Path(os.fsdecode(error.filename)).name == temporary.name
 
 
 def output_folder(path: Path) -> Path:
@@ -88,9 +103,9 @@ def output_folder(path: Path) -> Path:
 
 
 def _cannot_write(path: Path, error: OSError) -> InputError:
-    # some writers report a full disk without an error number
+    # writers that get fewer bytes onto a full disk than they wanted give no error number
+    number = errno.ENOSPC if error.errno is None else error.errno
     reason, remedy = _REASONS.get(
-        error.errno or 0,
-        (str(error), "Check that the disk is not full and that you may write to the folder"),
+        number, (str(error), "Check that you may write to the folder, or choose another one")
     )
     return InputError(f"cannot write '{path}': {reason}", remedy)

@@ -197,7 +197,8 @@ def colour_error(name: str) -> InputError:
     """Return the error for RGB and RGBA images."""
     return stack_error(
         f"'{name}' is a colour (RGB) image, grey values of a camera are needed",
-        "Choose the raw recording, or convert it to one channel",
+        "Choose the raw recording, or convert it to one channel; three or four grey frames have "
+        "to be saved as grey values (photometric 'minisblack')",
     )
 
 

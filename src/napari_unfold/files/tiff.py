@@ -68,6 +68,33 @@ def open_tiff(path: Path) -> Stack:
             raise _truncated(path) from error
 
 
+def read_picture(path: Path, field: str) -> np.ndarray:
+    """Read a single image, such as a bead or a background map.
+
+    Parameters
+    ----------
+    path : Path
+    field : str
+        The setting that names the file, for the error.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, or is not a whole TIFF image.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}", "Check the path", field)
+    with _quiet():
+        try:
+            with tifffile.TiffFile(path) as tiff:
+                _check_chain(tiff, Path(path))
+                return np.squeeze(np.asarray(tiff.series[0].asarray()))
+        except Exception as error:  # a damaged file fails anywhere in the parser
+            raise InputError(
+                f"'{path}' is not a TIFF image, or is damaged", "Save it again as TIFF", field
+            ) from error
+
+
 def _stack_of(tiff: Any, path: Path) -> Stack:
     if len(tiff.pages) == 0:
         raise stack_error(f"'{path}' holds no image", "Copy or export the file again")

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from napari_unfold.jobs import InputError
 from napari_unfold.recipe import Camera
 
+MAX_PHOTONS = 1e9
+NEGATIVE_SHARE = 0.05
+"""With fewer values below zero photons than this share, they say nothing about read noise."""
+
 
 def to_photons(frames_adu: NDArray[np.generic], camera: Camera) -> NDArray[np.float32]:
     """Remove offset and gain.
@@ -56,6 +60,45 @@ def expose(
     electrons += rng.normal(0.0, camera.read_noise_photons, electrons.shape)
     adu = np.rint(camera.offset_adu + camera.adu_per_photon * electrons)
     return np.asarray(np.clip(adu, 0, np.iinfo(np.uint16).max), dtype=np.uint16)
+
+
+def dark_noise_photons(photons: NDArray[np.floating]) -> float:
+    """Return the read noise that values below zero photons give away.
+
+    Photons cannot be negative; where the offset is right and a frame is dark, the values below
+    zero are half of the read noise's distribution. Nothing is concluded from a few of them.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        A sample of the stack.
+
+    Returns
+    -------
+    float
+        Standard deviation in photons, a lower bound; 0 if hardly any value is negative.
+    """
+    negative = photons[photons < 0]
+    if len(negative) < NEGATIVE_SHARE * photons.size:
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(negative, dtype=np.float64))))
+
+
+def check_range(photons: NDArray[np.floating], camera: Camera) -> None:
+    """Refuse frames with more light than any camera could report.
+
+    Raises
+    ------
+    InputError
+    """
+    brightest = float(photons.max())
+    if brightest > MAX_PHOTONS:
+        grey = brightest * camera.adu_per_photon + camera.offset_adu
+        raise InputError(
+            f"the stack holds grey values up to {grey:.3g}, that is {brightest:.3g} photons",
+            "Check the file and the camera gain",
+            field="camera.adu_per_photon",
+        )
 
 
 def check_offset(photons: NDArray[np.floating], camera: Camera) -> None:

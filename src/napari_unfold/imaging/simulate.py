@@ -86,7 +86,22 @@ def simulate(
     InputError
         If a number makes no sense.
     """
-    _check(frames, shape, density_per_um2, molecule_photons, brightness_spread, background_photons)
+    limits = [
+        ("number of frames", frames, 1, 1_000_000),
+        ("frame height in pixels", shape[0], 8, 8192),
+        ("frame width in pixels", shape[1], 8, 8192),
+        ("density per square micrometre", density_per_um2, 0, 1000),
+        ("number of photons per molecule", molecule_photons, 1, 1e7),
+        ("spread of the brightness", brightness_spread, 0, 3),
+        ("background in photons per pixel", background_photons, 0.01, 1e5),
+        ("seed", seed, 0, 2**63),
+    ]
+    for name, value, low, high in limits:
+        if not low <= value <= high:
+            raise InputError(
+                f"the {name} is {value:g}, which cannot be simulated",
+                f"Give a number between {low:g} and {high:g}",
+            )
     recipe = recipe or Recipe(optics=Optics(psf_sigma_nm=_DEFAULT_SIGMA_NM))
     recipe = recipe.model_copy(update={"background": Background(photons=background_photons)})
     pixel_nm = recipe.optics.pixel_size_nm
@@ -176,28 +191,3 @@ class _Filaments:
         tangent = normal[:, ::-1] * (-1.0, 1.0)
         position = self.axis[chosen] + offset * normal + along * tangent
         return np.asarray(np.clip(position, 0.0, self.size_nm - 1e-6))
-
-
-def _check(
-    frames: int,
-    shape: tuple[int, int],
-    density_per_um2: float,
-    molecule_photons: float,
-    brightness_spread: float,
-    background_photons: float,
-) -> None:
-    limits: list[tuple[str, float, float, float]] = [
-        ("number of frames", frames, 1, 1_000_000),
-        ("frame height in pixels", shape[0], 8, 8192),
-        ("frame width in pixels", shape[1], 8, 8192),
-        ("density per square micrometre", density_per_um2, 0, 1000),
-        ("photons per molecule", molecule_photons, 1, 1e7),
-        ("spread of the brightness", brightness_spread, 0, 3),
-        ("background photons per pixel", background_photons, 0.01, 1e5),
-    ]
-    for name, value, low, high in limits:
-        if not low <= value <= high:
-            raise InputError(
-                f"a {name} of {value:g} cannot be simulated",
-                f"Give a number between {low:g} and {high:g}",
-            )

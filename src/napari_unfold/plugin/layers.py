@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from napari_unfold.imaging.grid import fine_scale_and_translate
 from napari_unfold.jobs import InputError
+from napari_unfold.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +148,17 @@ def pixel_size_nm(layer: Layer) -> float | None:
 def _nm_per(unit: Any) -> float | None:
     quantity = 1.0 * unit
     return quantity.to("nm").magnitude if quantity.check("[length]") else None
+
+
+def acquisition_of(layer: Layer) -> Recipe | None:
+    """Return the settings a simulated stack was made with, or None for any other layer."""
+    known = layer.metadata.get(METADATA_KEY)
+    if not isinstance(known, dict) or "recipe" not in known:
+        return None
+    try:
+        return Recipe.model_validate(known["recipe"])
+    except ValidationError:
+        return None  # from another version, or edited by hand
 
 
 def apply_pixel_size(layer: Layer, pixel_size: float) -> None:

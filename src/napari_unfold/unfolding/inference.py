@@ -56,3 +56,11 @@ def iterates_in_place(
             previous.add_(z.sub_(width).clamp_(min=0.0))
             x, previous = previous, x
         yield x
+
+
+def final_iterate(network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return ``x^K``, shape ``(..., qY, qX)``, without gradients."""
+    x = y
+    for iterate in iterates_in_place(network, y, b):
+        x = iterate
+    return x

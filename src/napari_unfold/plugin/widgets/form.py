@@ -30,10 +30,10 @@ QCollapsible > QPushButton {
 }
 QCollapsible > QPushButton:hover { background: rgba(128, 128, 128, 40); }
 """
-ERROR_STYLE = "color: #ff6b6b; font-size: 9pt;"
+ERROR_STYLE = "color: #e8504a; font-size: 9pt;"
 _LABEL_WIDTH = 96
 _LARGEST_INTEGER = 2**31 - 1
-HINT_STYLE = "color: #9aa0aa; font-size: 9pt;"
+HINT_STYLE = "color: #868c96; font-size: 9pt;"
 
 # what an entry of a choice is called in the form, if not by its own name
 CHOICE_TEXTS = {

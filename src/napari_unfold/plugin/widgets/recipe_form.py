@@ -134,6 +134,14 @@ class RecipeForm(QWidget):
             elif name:
                 row.editor.set_value(getattr(getattr(recipe, section), name))
 
+    def set_acquisition(self, recipe: Recipe) -> None:
+        """Show the optics and the camera of `recipe`, and leave all else."""
+        self.psf_row.editor.set_value(recipe.optics)
+        for row in self.rows:
+            section, _, name = row.key.partition(".")
+            if section in ("optics", "camera") and row is not self.psf_row:
+                row.editor.set_value(getattr(getattr(recipe, section), name))
+
     def preset(self) -> Preset | None:
         """Return the chosen preset, or None for the classical network."""
         return self._presets.get(self.preset_row.editor.value())

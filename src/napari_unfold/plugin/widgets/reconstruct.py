@@ -215,6 +215,9 @@ class ReconstructWidget(QWidget):
         if self._followed is not None:
             self._followed.events.scale.connect(self._adopt_pixel_size)
             self._followed.events.units.connect(self._adopt_pixel_size)
+            known = layers.acquisition_of(self._followed)
+            if known is not None:
+                self.form.set_acquisition(known)
         self._adopt_pixel_size()
 
     def _adopt_pixel_size(self, *_: object) -> None:
