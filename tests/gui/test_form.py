@@ -88,7 +88,7 @@ def test_pixel_size_and_psf_must_be_given(form: RecipeForm) -> None:
 @pytest.mark.parametrize(
     ("key", "text", "expected"),
     [
-        ("camera.adu_per_photon", "0", "greater than 0"),
+        ("camera.adu_per_photon", "0", "greater than or equal to 0.001"),
         ("camera.adu_per_photon", "", "missing"),
         ("camera.offset_adu", "1,5", "'1,5' is not a number"),
         ("optics.pixel_size_nm", "-3", "greater than"),
