@@ -181,6 +181,42 @@ class Localization(Section):
     )
 
 
+class Training(Section):
+    """How parameters are learned."""
+
+    loss: Literal["reconstruction", "localization", "tolerant"] = _setting(
+        "tolerant",
+        "Loss",
+        "What the parameters are to be good at: 'reconstruction' (right light in every pixel), "
+        "'localization' (molecules in the right pixel, as in the paper), or 'tolerant' (the same, "
+        "but one pixel beside is nearly right).",
+    )
+    outer_iterations: int = _setting(
+        30, "Learning steps", "Number of steps of the learning algorithm.", ge=1, le=1000
+    )
+    frames: int = _setting(
+        12, "Frames", "Number of frames to learn from and to check with.", ge=2, le=1000
+    )
+    validation_share: float = _setting(
+        0.25,
+        "Held out",
+        "Share of the frames that is kept for checking and not learned from.",
+        gt=0,
+        lt=1,
+    )
+    scene: Literal["filaments", "random"] = _setting(
+        "filaments", "Structure", "Simulated molecules lie on filaments, or anywhere."
+    )
+    density_per_um2: float = _setting(
+        3.0,
+        "Density",
+        "Simulated molecules per square micrometre and frame.",
+        "per µm²",
+        gt=0,
+        le=100,
+    )
+
+
 class Recipe(Section):
     """All settings of a reconstruction."""
 
