@@ -17,6 +17,11 @@ _BAR_STEPS = 1000
 class JobPanel(QWidget):
     """Buttons and progress of one job; it shows what it is told and decides nothing.
 
+    Parameters
+    ----------
+    run_tooltip : str
+        What Run does.
+
     Signals
     -------
     run_clicked, cancel_clicked
@@ -25,8 +30,9 @@ class JobPanel(QWidget):
     run_clicked = Signal()
     cancel_clicked = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, run_tooltip: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._run_tooltip = run_tooltip
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.bar = QProgressBar()
@@ -44,7 +50,7 @@ class JobPanel(QWidget):
         """Set buttons and progress to `state`; `reason` says why Run is not possible."""
         running = state != "idle"
         self.run_button.setEnabled(not running and not reason)
-        self.run_button.setToolTip(reason or "Reconstruct and localize the chosen frames")
+        self.run_button.setToolTip(reason or self._run_tooltip)
         self.cancel_button.setEnabled(state == "running")
         self.cancel_button.setText("Cancelling…" if state == "cancelling" else "Cancel")
         self.bar.setVisible(running)

@@ -6,26 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QHideEvent, QResizeEvent, QShowEvent
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFrame,
-    QHBoxLayout,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 
-from napari_unfold.jobs import Event, InputError, Job, Preview, Stage, UnfoldError
+from napari_unfold.jobs import Event, Job, Preview, Stage, UnfoldError
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.widgets.export import export_localizations
-from napari_unfold.plugin.widgets.form import sentence
-from napari_unfold.plugin.widgets.job_panel import JobPanel, duration
-from napari_unfold.plugin.widgets.job_runner import JobRunner, Outcome
-from napari_unfold.plugin.widgets.pixel_hint import stated_pixel_size
+from napari_unfold.plugin.widgets.job_panel import duration
+from napari_unfold.plugin.widgets.job_widget import JobWidget
+from napari_unfold.plugin.widgets.preset_store import store
 from napari_unfold.plugin.widgets.preview import LivePreview
 from napari_unfold.plugin.widgets.recipe_form import RecipeForm
 from napari_unfold.plugin.widgets.remember import (
@@ -33,12 +22,9 @@ from napari_unfold.plugin.widgets.remember import (
     load_last_settings,
     save_last_settings,
 )
-from napari_unfold.plugin.widgets.stack_picker import StackPicker
-from napari_unfold.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
 
     from napari_unfold.analysis.reconstruct import Reconstruction
 
@@ -53,7 +39,7 @@ class _Run:
     started: float
 
 
-class ReconstructWidget(QWidget):
+class ReconstructWidget(JobWidget):
     """Turn a stack layer into a super-resolved image and a table of localizations.
 
     Parameters
@@ -63,59 +49,22 @@ class ReconstructWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
         from napari_unfold.files.presets import list_presets
 
-        self._viewer = napari_viewer
+        form = RecipeForm(list_presets())
+        super().__init__(napari_viewer, form, "Reconstruct and localize the chosen frames")
+        self.form = form
         self._run: _Run
-        self._job_error: UnfoldError | None = None
         self._preview = LivePreview(napari_viewer)
-        self._followed: Image | None = None
-
-        self.runner = JobRunner(self)
-        self.stack = StackPicker(napari_viewer)
-        self.form = RecipeForm(list_presets())
-        self.panel = JobPanel()
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
         self.export_button = QPushButton("Export CSV…")
-        self._lay_out()
+        self._lay_out_all()
         self._restore()
-        self._connect()
+        self.all_frames_box.toggled.connect(self._show_all_frames)
+        self.export_button.clicked.connect(self._export)
+        store.changed.connect(self._list_presets)
         self._on_layer()
-
-    # ---- what other code may ask and tell
-
-    def value(self) -> Recipe:
-        """Return the settings; raises `InputError` if one is missing or cannot be used."""
-        return self.form.value()
-
-    def set_value(self, recipe: Recipe) -> None:
-        """Show `recipe`."""
-        self.form.set_value(recipe)
-
-    def reset_choices(self, *_: object) -> None:
-        """List the layers anew; napari calls this whenever its layer list changes."""
-        self.stack.reset_choices()
-        self._refresh()
-
-    def run(self) -> None:
-        """Start the reconstruction."""
-        self.panel.clear()
-        self._job_error = None
-        try:
-            job = self._prepare()
-            self.runner.start(job)
-        except UnfoldError as error:
-            self._fail(error)
-            return
-        self._remember()
-        self._refresh()
-
-    def cancel(self) -> None:
-        """Ask the running reconstruction to stop."""
-        self.runner.cancel()
-        self._refresh()
 
     # ---- a run, from start to end
 
@@ -136,20 +85,13 @@ class ReconstructWidget(QWidget):
 
     def _on_event(self, event: Event) -> None:
         if not isinstance(event, Preview):
-            self.panel.show_event(event)
+            super()._on_event(event)
         elif self.preview_box.isChecked():
             upsampling = event.image.shape[0] // self._run.height
             self._preview.show(event.image, upsampling, self._run.placement)
 
-    def _on_ended(self, outcome: Outcome) -> None:
+    def _before_end(self) -> None:
         self._preview.remove()
-        if outcome.kind == "done":
-            self._show_result(outcome.value)
-        elif outcome.kind == "cancelled":
-            self.panel.show_summary("Cancelled. Nothing was changed.")
-        elif outcome.error is not None:
-            self._fail(outcome.error)
-        self._refresh()
 
     def _show_result(self, result: Reconstruction) -> None:
         from napari.layers import Layer
@@ -166,66 +108,6 @@ class ReconstructWidget(QWidget):
             f"{duration(time.monotonic() - self._run.started)}"
         )
 
-    def _fail(self, error: UnfoldError) -> None:
-        self._job_error = error
-        show_error(sentence(error))
-        self._refresh()
-
-    # ---- the state of the form, derived in one place
-
-    def _refresh(self, *_: object) -> None:
-        blocking = self._input_errors()
-        shown = [*([self._job_error] if self._job_error else []), *blocking]
-        elsewhere = self.form.show_errors(shown)
-        of_stack = [e for e in elsewhere if e.field == "stack"]
-        self.stack.layer_row.show_error(sentence(of_stack[0]) if of_stack else "")
-        # what went wrong in a run is said beside the buttons too: the setting may be out of sight
-        self.panel.show_error(sentence(self._job_error) if self._job_error else "")
-        reason = " ".join(sentence(error) for error in blocking)
-        self.panel.show_state(self.runner.state, reason)
-        self.form.pixel_hint.show_for(self.stack.layer(), self.form.pixel_row.editor.value())
-
-    def _input_errors(self) -> list[InputError]:
-        errors = self.form.errors()
-        try:
-            layers.stack_of_layer(self._need_layer())
-        except InputError as error:
-            errors.insert(0, error)
-        return errors
-
-    def _need_layer(self) -> Image:
-        layer = self.stack.layer()
-        if layer is None:
-            raise InputError(
-                "there is no frame stack yet",
-                "Open a file, or choose File > Open Sample > napari-unfold",
-                field="stack",
-            )
-        return layer
-
-    def _on_edited(self) -> None:
-        self._job_error = None
-        self._refresh()
-
-    def _on_layer(self) -> None:
-        if self._followed is not None:
-            self._followed.events.scale.disconnect(self._adopt_pixel_size)
-            self._followed.events.units.disconnect(self._adopt_pixel_size)
-        self._followed = self.stack.layer()
-        if self._followed is not None:
-            self._followed.events.scale.connect(self._adopt_pixel_size)
-            self._followed.events.units.connect(self._adopt_pixel_size)
-            known = layers.acquisition_of(self._followed)
-            if known is not None:
-                self.form.set_acquisition(known)
-        self._adopt_pixel_size()
-
-    def _adopt_pixel_size(self, *_: object) -> None:
-        known = stated_pixel_size(self.stack.layer())
-        if known is not None:
-            self.form.pixel_row.editor.set_value(known)
-        self._on_edited()
-
     # ---- results
 
     def _show_all_frames(self, everything: bool) -> None:
@@ -241,7 +123,12 @@ class ReconstructWidget(QWidget):
         if text:
             self.panel.show_summary(text)
 
-    # ---- memory of the last session
+    # ---- presets, and the memory of the last session
+
+    def _list_presets(self) -> None:
+        from napari_unfold.files.presets import list_presets
+
+        self.form.set_presets(list_presets())
 
     def _restore(self) -> None:
         last = load_last_settings()
@@ -261,70 +148,20 @@ class ReconstructWidget(QWidget):
 
     # ---- Qt
 
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
-        """Catch up with what happened to the layers while the widget was hidden."""
-        self.reset_choices()
-        super().showEvent(event)
-
     def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802
         """Keep usable settings; a running job goes on."""
         if not self.form.errors():
             self._remember()
         super().hideEvent(event)
 
-    def _connect(self) -> None:
-        self.runner.event.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
-        self.stack.layer_changed.connect(self._on_layer)
-        self.stack.changed.connect(self._on_edited)
-        self.form.changed.connect(self._on_edited)
-        self.panel.run_clicked.connect(self.run)
-        self.panel.cancel_clicked.connect(self.cancel)
-        self.form.pixel_hint.applied.connect(self._viewer.reset_view)
-        self.all_frames_box.toggled.connect(self._show_all_frames)
-        self.export_button.clicked.connect(self._export)
-
-    def _lay_out(self) -> None:
-        inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(2)
-        column.addWidget(self.stack)
-        column.addWidget(self.form)
-        column.addStretch(1)
-        area = _VerticalScrollArea()
-        area.setWidget(inner)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(2)
-        outer.addWidget(area, 1)
+    def _lay_out_all(self) -> None:
         options = QHBoxLayout()
         options.setContentsMargins(6, 0, 6, 0)
         for widget in (self.preview_box, self.all_frames_box):
             options.addWidget(widget)
         options.addStretch(1)
         options.addWidget(self.export_button)
-        outer.addWidget(self.panel)
-        outer.addLayout(options)
-
-
-class _VerticalScrollArea(QScrollArea):
-    """A scroll area as wide as its content needs, so that nothing is cut off at the right."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802
-        bar = self.verticalScrollBar().sizeHint().width()
-        return QSize(self.widget().minimumSizeHint().width() + bar, 120)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        super().resizeEvent(event)
-        # a style sheet that came later may have made the content wider
-        self.updateGeometry()
+        self._lay_out(self.stack, self.form).addLayout(options)
 
 
 def _reconstruction(*args: Any, **keywords: Any) -> Job:
