@@ -12,7 +12,16 @@ from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.simulate import Simulation, simulate
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import Background, Camera, Fidelity, Localization, Optics, Recipe, Solver
+from napari_unfold.recipe import (
+    Background,
+    Camera,
+    Fidelity,
+    Localization,
+    Optics,
+    Recipe,
+    SceneName,
+    Solver,
+)
 
 TOLERANCES_NM = (50.0, 100.0, 250.0)
 
@@ -21,7 +30,7 @@ TOLERANCES_NM = (50.0, 100.0, 250.0)
 class Scene:
     """What to simulate: molecules per square micrometre, photons, background, camera."""
 
-    kind: str
+    kind: SceneName
     density_per_um2: float
     photons: float = 1500.0
     background: float = 20.0
@@ -44,7 +53,7 @@ class Scene:
             camera=Camera(excess_noise=self.excess_noise),
         )
         return simulate(
-            self.kind,  # type: ignore[arg-type]
+            self.kind,
             frames=self.frames,
             density_per_um2=self.density_per_um2,
             molecule_photons=self.photons,

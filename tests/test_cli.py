@@ -296,3 +296,28 @@ def test_impossible_tolerances(folder, refused, tolerance):
 
 def test_a_stack_needs_the_name_of_a_tiff(tmp_path, refused):
     assert "does not end in .tif" in refused("simulate", tmp_path / "cells.png")
+
+
+def test_training_writes_a_preset_that_reconstruct_takes(folder, tmp_path):
+    preset = tmp_path / "my preset.json"
+    common = (*PSF, "--iterations", 20, "--training-frames", 4, "--steps", 2, "--out", preset)
+    done = napari_unfold("train", folder / "cells.tif", folder / "cells_truth.csv", *common)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    content = json.loads(preset.read_text())
+    assert content["name"] == "my-preset"
+    assert "cells.tif" in content["trained_on"]
+    resumed = napari_unfold("train", "--simulate", "--resume", *common)
+    assert resumed.returncode == 0, resumed.stderr
+    used = napari_unfold(
+        "reconstruct", folder / "cells.tif", *PSF, "--preset", preset, "--out", tmp_path / "out"
+    )
+    assert used.returncode == 0, used.stderr
+
+
+def test_training_needs_something_to_learn_from(folder, refused, tmp_path):
+    out = ("--out", tmp_path / "p.json")
+    assert "nothing to learn from" in refused("train", *PSF, *out)
+    assert "nothing to learn from" in refused("train", folder / "cells.tif", *PSF, *out)
+    assert "Gaussian PSF only" in refused("train", "--simulate", *out)
+    assert not list(tmp_path.iterdir())

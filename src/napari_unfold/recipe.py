@@ -20,6 +20,8 @@ FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 Fidelity = Literal["gaussian", "kl"]
 Penalty = Literal["l1", "log-sum"]
+LossName = Literal["reconstruction", "localization", "tolerant"]
+SceneName = Literal["filaments", "random"]
 
 
 def _setting(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
@@ -184,7 +186,7 @@ class Localization(Section):
 class Training(Section):
     """How parameters are learned."""
 
-    loss: Literal["reconstruction", "localization", "tolerant"] = _setting(
+    loss: LossName = _setting(
         "tolerant",
         "Loss",
         "What the parameters are to be good at: 'reconstruction' (right light in every pixel), "
@@ -204,7 +206,7 @@ class Training(Section):
         gt=0,
         lt=1,
     )
-    scene: Literal["filaments", "random"] = _setting(
+    scene: SceneName = _setting(
         "filaments", "Structure", "Simulated molecules lie on filaments, or anywhere."
     )
     density_per_um2: float = _setting(

@@ -42,7 +42,8 @@ WEIGHTS, THRESHOLDS = (0.05, 0.1, 0.3), (0.03, 0.1, 0.3)
 STALLED_AFTER = 6
 STALLED_IMPROVEMENT = 1e-3
 FRAMES_AT_ONCE = 8
-LARGEST_STEP = 4.0
+BALANCE = 10.0
+LARGEST_STEP = 2.0
 """Upper bound of the step sizes in units of those at the start."""
 
 
@@ -134,7 +135,7 @@ def train(
     if search_start:
         start = yield from _best_start(operator, start, training, loss)
     network = UnfoldedNetwork(operator, start, dtype=training.y.dtype, device=training.y.device)
-    optimizer = SGP(_groups(network, start, training), first_step=0.1)
+    optimizer = SGP(_groups(network, start, training), first_step=0.1, balance=BALANCE)
     closure = _TrainingLoss(network, training, loss)
     yield Stage("Learning")
     best, best_loss = start, math.inf

@@ -7,7 +7,6 @@ grid, so that a simulation can tell whether the reconstruction is right.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,7 @@ from scipy import special
 
 from napari_unfold.imaging.camera import expose
 from napari_unfold.jobs import InputError
-from napari_unfold.recipe import Background, Optics, Recipe
-
-Scene = Literal["filaments", "random"]
+from napari_unfold.recipe import Background, Optics, Recipe, SceneName
 
 FILAMENT_RADIUS_NM = 12.5
 """Labels sit this far from the axis of a filament, as on an immunostained microtubule."""
@@ -46,7 +43,7 @@ class Simulation:
 
 
 def simulate(
-    scene: Scene = "filaments",
+    scene: SceneName = "filaments",
     *,
     frames: int = 50,
     shape: tuple[int, int] = (64, 64),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 
-LossName = Literal["reconstruction", "localization", "tolerant"]
+from napari_unfold.recipe import LossName
 
 
 def huber(t: torch.Tensor, delta: float) -> torch.Tensor:

@@ -8,6 +8,7 @@ rules in turn, and nonmonotone Armijo backtracking on nu.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,6 +32,9 @@ class SGP(torch.optim.Optimizer):
         Groups with the keys ``params``, ``lower``, ``upper`` (numbers) and ``scale``: the size of
         change that matters for that group. The diagonal of D is ``scale^2``, as if every group
         were measured in units of its scale.
+    balance : float
+        Groups that hardly matter at the start get their scale enlarged, by up to this factor, so
+        that the most sensitive group (in our case the threshold) does not hold back the others.
     memory : int
         The loss may rise, but not above the largest of this many last ones.
     first_step : float
@@ -38,10 +42,14 @@ class SGP(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[dict[str, Any]], memory: int = 5, first_step: float = 0.2
+        self,
+        params: Iterable[dict[str, Any]],
+        memory: int = 5,
+        first_step: float = 0.2,
+        balance: float = 1.0,
     ) -> None:
         super().__init__(params, {"lower": 0.0, "upper": float("inf"), "scale": 1.0})
-        self.first_step = first_step
+        self.first_step, self.balance = first_step, balance
         self.recent_losses: deque[float] = deque(maxlen=memory)
         self.short_steps: deque[float] = deque(maxlen=SHORT_STEP_MEMORY)
         self.switch = SWITCH_START
@@ -95,11 +103,12 @@ class SGP(torch.optim.Optimizer):
 
     def _barzilai_borwein(self, theta: list[torch.Tensor], gradient: list[torch.Tensor]) -> float:
         """Return the step length: the shorter rule after good agreement, else the longer one."""
-        scales = self._scales()
         if self.previous is None or self.rho is None:
-            largest = max(float((d * g).abs().max()) for d, g in zip(scales, gradient, strict=True))
-            self.rho = self.first_step / max(largest, 1e-300)
+            self._balance(gradient)
+            moves = (d * g for d, g in zip(self._scales(), gradient, strict=True))
+            self.rho = self.first_step / max(*(float(m.abs().max()) for m in moves), 1e-300)
             return self.rho
+        scales = self._scales()
         old_theta, old_gradient = self.previous
         # in units of the scales, so that D is the identity
         s = torch.cat(
@@ -123,6 +132,17 @@ class SGP(torch.optim.Optimizer):
         else:
             self.rho, self.switch = long, 1.1 * self.switch
         return self.rho
+
+    def _balance(self, gradient: list[torch.Tensor]) -> None:
+        """Enlarge the scales of groups whose scaled gradient is small beside the largest."""
+        each = iter(gradient)
+        sizes = [
+            group["scale"] * max(float(next(each).abs().max()) for _ in group["params"])
+            for group in self.param_groups
+        ]
+        for group, size in zip(self.param_groups, sizes, strict=True):
+            factor = math.sqrt(max(sizes) / size) if size > 0 else self.balance
+            group["scale"] *= min(factor, self.balance)
 
     def _line_search(
         self,

@@ -1,20 +1,38 @@
-"""The command line: the same jobs as in napari, with the same settings."""
+"""The commands; each is a thin shell around the job of the same name."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 
 from napari_unfold import recipe as settings
-from napari_unfold.cli_progress import run_with_progress
+from napari_unfold.cli.options import (
+    CAMERA,
+    DEFAULT_PIXEL_SIZE_NM,
+    AduPerPhoton,
+    CameraOffset,
+    DeviceOption,
+    ExcessNoise,
+    FidelityOption,
+    FramesOption,
+    PixelSize,
+    PsfFwhm,
+    PsfSigma,
+    ReadNoise,
+    StackArgument,
+    UpsamplingOption,
+    acquisition,
+    background_of,
+    frames_of,
+    help_of,
+    number_or,
+    settings_checked,
+)
+from napari_unfold.cli.progress import run_with_progress
 from napari_unfold.jobs import UnfoldError
 
 app = typer.Typer(
@@ -25,124 +43,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # units stand in square brackets, which rich would take for markup
 )
+DEFAULT_PSF_FWHM_NM = 258.0
+
 presets_app = typer.Typer(help="List the presets, or show one.", no_args_is_help=True)
 app.add_typer(presets_app, name="presets")
-
-FLAGS = {
-    "optics.pixel_size_nm": "--pixel-size-nm",
-    "optics.psf_sigma_nm": "--psf-fwhm-nm or --psf-sigma-nm",
-    "optics.psf_image": "--psf-image",
-    "optics.psf_image_pixel_nm": "--psf-image-pixel-nm",
-    "camera.offset_adu": "--camera-offset",
-    "camera.adu_per_photon": "--adu-per-photon",
-    "camera.excess_noise": "--excess-noise",
-    "camera.read_noise_photons": "--read-noise-photons",
-    "background.photons": "--background",
-    "solver.fidelity": "--fidelity",
-    "solver.upsampling": "--upsampling",
-    "solver.iterations": "--iterations",
-    "solver.molecule_photons": "--molecule-photons",
-    "preset": "--preset",
-    "frames": "--frames",
-    "device": "--device",
-}
-"""The option behind each field that an error may name."""
-
-DEFAULT_PIXEL_SIZE_NM = 100.0
-
-
-def _help(section: type[settings.Section], field: str, extra: str = "") -> str:
-    """Help text of an option, from the description of its setting."""
-    info = section.model_fields[field]
-    unit = (info.json_schema_extra or {}).get("unit", "")  # type: ignore[union-attr]
-    return f"{info.description}{extra}" + (f" [{unit}]" if unit else "")
-
-
-Stack = Annotated[Path, typer.Argument(help="Frame stack: TIFF, OME-TIFF or NumPy file.")]
-PixelSize = Annotated[
-    float | None,
-    typer.Option(
-        "--pixel-size-nm",
-        help=_help(
-            settings.Optics,
-            "pixel_size_nm",
-            f" Default: as the file states, else {DEFAULT_PIXEL_SIZE_NM:g}.",
-        ),
-    ),
-]
-PsfFwhm = Annotated[
-    float | None,
-    typer.Option("--psf-fwhm-nm", help="Full width at half maximum of the Gaussian PSF. [nm]"),
-]
-PsfSigma = Annotated[
-    float | None, typer.Option("--psf-sigma-nm", help=_help(settings.Optics, "psf_sigma_nm"))
-]
-CameraOffset = Annotated[
-    float, typer.Option("--camera-offset", help=_help(settings.Camera, "offset_adu"))
-]
-AduPerPhoton = Annotated[
-    float, typer.Option("--adu-per-photon", help=_help(settings.Camera, "adu_per_photon"))
-]
-ExcessNoise = Annotated[
-    float, typer.Option("--excess-noise", help=_help(settings.Camera, "excess_noise"))
-]
-ReadNoise = Annotated[
-    float, typer.Option("--read-noise-photons", help=_help(settings.Camera, "read_noise_photons"))
-]
-DeviceOption = Annotated[
-    Literal["auto", "cpu", "cuda"],
-    typer.Option("--device", help="Where to compute; 'auto' takes the GPU if there is one."),
-]
-_CAMERA = settings.Camera()
-
-
-@contextmanager
-def _settings_checked() -> Iterator[None]:
-    """Explain settings out of range in one sentence."""
-    try:
-        yield
-    except ValidationError as error:
-        raise settings.explain(error) from error
-
-
-def _sigma_nm(fwhm_nm: float | None, sigma_nm: float | None) -> float | None:
-    if fwhm_nm is not None and sigma_nm is not None:
-        raise UnfoldError("the PSF is given twice", "Use --psf-fwhm-nm or --psf-sigma-nm")
-    if fwhm_nm is not None and not fwhm_nm > 0:
-        raise UnfoldError(f"--psf-fwhm-nm: {fwhm_nm:g} nm cannot be", "Give a positive number")
-    return fwhm_nm / settings.FWHM_PER_SIGMA if fwhm_nm is not None else sigma_nm
-
-
-def _number_or(word: str, text: str, option: str) -> Any:
-    """Parse an option that takes a number or a word."""
-    if text == word:
-        return word
-    try:
-        return float(text)
-    except ValueError:
-        raise UnfoldError(
-            f"{option}: '{text}' is neither a number nor '{word}'", "Check its spelling"
-        ) from None
-
-
-def _frames(text: str | None) -> slice:
-    if text is None:
-        return slice(None)
-    first, colon, last = text.partition(":")
-    try:
-        if not colon:
-            raise ValueError
-        return slice(int(first) if first else None, int(last) if last else None)
-    except ValueError:
-        raise UnfoldError(
-            f"--frames: '{text}' is not a range of frames",
-            "Write A:B for the frames from A up to, not including, B, counted from 0",
-        ) from None
 
 
 @app.command()
 def reconstruct(
-    stack: Stack,
+    stack: StackArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     preset: Annotated[
         str | None,
@@ -156,43 +65,34 @@ def reconstruct(
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
     psf_image: Annotated[
-        Path | None, typer.Option("--psf-image", help=_help(settings.Optics, "psf_image"))
+        Path | None, typer.Option("--psf-image", help=help_of(settings.Optics, "psf_image"))
     ] = None,
     psf_image_pixel_nm: Annotated[
         float | None,
         typer.Option(
             "--psf-image-pixel-nm",
-            help=_help(settings.Optics, "psf_image_pixel_nm", " Default: the camera's."),
+            help=help_of(settings.Optics, "psf_image_pixel_nm", " Default: the camera's."),
         ),
     ] = None,
-    camera_offset: CameraOffset = _CAMERA.offset_adu,
-    adu_per_photon: AduPerPhoton = _CAMERA.adu_per_photon,
-    excess_noise: ExcessNoise = _CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = _CAMERA.read_noise_photons,
+    camera_offset: CameraOffset = CAMERA.offset_adu,
+    adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
+    excess_noise: ExcessNoise = CAMERA.excess_noise,
+    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
     background: Annotated[
-        str, typer.Option("--background", help=_help(settings.Background, "photons"))
+        str, typer.Option("--background", help=help_of(settings.Background, "photons"))
     ] = "auto",
-    fidelity: Annotated[
-        settings.Fidelity, typer.Option("--fidelity", help=_help(settings.Solver, "fidelity"))
-    ] = "gaussian",
-    upsampling: Annotated[
-        int, typer.Option("--upsampling", help=_help(settings.Solver, "upsampling"))
-    ] = 4,
+    fidelity: FidelityOption = "gaussian",
+    upsampling: UpsamplingOption = 4,
     iterations: Annotated[
         int,
         typer.Option(
-            "--iterations", help=_help(settings.Solver, "iterations", " Only with --preset none.")
+            "--iterations", help=help_of(settings.Solver, "iterations", " Only with --preset none.")
         ),
     ] = 400,
     molecule_photons: Annotated[
-        str, typer.Option("--molecule-photons", help=_help(settings.Solver, "molecule_photons"))
+        str, typer.Option("--molecule-photons", help=help_of(settings.Solver, "molecule_photons"))
     ] = "auto",
-    frames: Annotated[
-        str | None,
-        typer.Option(
-            "--frames", help="A:B uses the frames from A up to, not including, B, counted from 0."
-        ),
-    ] = None,
+    frames: FramesOption = None,
     device: DeviceOption = "auto",
     save_frames: Annotated[
         bool, typer.Option("--save-frames", help="Also write every frame to frames.tif.")
@@ -205,29 +105,26 @@ def reconstruct(
     from napari_unfold.files.results import save_reconstruction
     from napari_unfold.files.stacks import open_stack
 
-    with _settings_checked(), open_stack(stack) as opened:
-        if pixel_size_nm is None:
-            pixel_size_nm = opened.pixel_size_nm or DEFAULT_PIXEL_SIZE_NM
+    with settings_checked(), open_stack(stack) as opened:
         recipe = settings.Recipe.model_validate(
             {
-                "optics": {
-                    "pixel_size_nm": pixel_size_nm,
-                    "psf_sigma_nm": _sigma_nm(psf_fwhm_nm, psf_sigma_nm),
-                    "psf_image": psf_image,
-                    "psf_image_pixel_nm": psf_image_pixel_nm,
-                },
-                "camera": {
-                    "offset_adu": camera_offset,
-                    "adu_per_photon": adu_per_photon,
-                    "excess_noise": excess_noise,
-                    "read_noise_photons": read_noise_photons,
-                },
-                "background": {"photons": _background(background)},
+                **acquisition(
+                    opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm,
+                    psf_fwhm_nm,
+                    psf_sigma_nm,
+                    camera_offset,
+                    adu_per_photon,
+                    excess_noise,
+                    read_noise_photons,
+                    psf_image=psf_image,
+                    psf_image_pixel_nm=psf_image_pixel_nm,
+                ),
+                "background": {"photons": background_of(background)},
                 "solver": {
                     "fidelity": fidelity,
                     "upsampling": upsampling,
                     "iterations": iterations,
-                    "molecule_photons": _number_or("auto", molecule_photons, "--molecule-photons"),
+                    "molecule_photons": number_or("auto", molecule_photons, "--molecule-photons"),
                 },
             }
         )
@@ -238,19 +135,12 @@ def reconstruct(
         frames_path = out / "frames.tif" if save_frames else None
         result = run_with_progress(
             job(
-                opened, recipe, chosen, frames=_frames(frames), device=device,
+                opened, recipe, chosen, frames=frames_of(frames), device=device,
                 save_frames=frames_path,
             )
         )  # fmt: skip
         save_reconstruction(result, out)
     typer.echo(f"{len(result.localizations)} localizations, written to {out}")
-
-
-def _background(text: str) -> Any:
-    """Parse ``auto``, a number, or the path of a map."""
-    if Path(text).suffix.lower() in {".tif", ".tiff"}:
-        return Path(text)
-    return _number_or("auto", text, "--background")
 
 
 @app.command()
@@ -279,14 +169,14 @@ def simulate(
     ] = 20.0,
     pixel_size_nm: Annotated[
         float,
-        typer.Option("--pixel-size-nm", help=_help(settings.Optics, "pixel_size_nm")),
+        typer.Option("--pixel-size-nm", help=help_of(settings.Optics, "pixel_size_nm")),
     ] = DEFAULT_PIXEL_SIZE_NM,
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
-    camera_offset: CameraOffset = _CAMERA.offset_adu,
-    adu_per_photon: AduPerPhoton = _CAMERA.adu_per_photon,
-    excess_noise: ExcessNoise = _CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = _CAMERA.read_noise_photons,
+    camera_offset: CameraOffset = CAMERA.offset_adu,
+    adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
+    excess_noise: ExcessNoise = CAMERA.excess_noise,
+    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stack.")] = 0,
 ) -> None:
     """Simulate a stack with known truth (PSF FWHM 258 nm unless given)."""
@@ -294,21 +184,19 @@ def simulate(
     from napari_unfold.files.localizations import write_localizations
     from napari_unfold.imaging.simulate import simulate as run
 
-    with _settings_checked():
+    with settings_checked():
+        if psf_fwhm_nm is None and psf_sigma_nm is None:
+            psf_fwhm_nm = DEFAULT_PSF_FWHM_NM
         recipe = settings.Recipe.model_validate(
-            {
-                "optics": {
-                    "pixel_size_nm": pixel_size_nm,
-                    "psf_sigma_nm": _sigma_nm(psf_fwhm_nm, psf_sigma_nm)
-                    or 258 / settings.FWHM_PER_SIGMA,
-                },
-                "camera": {
-                    "offset_adu": camera_offset,
-                    "adu_per_photon": adu_per_photon,
-                    "excess_noise": excess_noise,
-                    "read_noise_photons": read_noise_photons,
-                },
-            }
+            acquisition(
+                pixel_size_nm,
+                psf_fwhm_nm,
+                psf_sigma_nm,
+                camera_offset,
+                adu_per_photon,
+                excess_noise,
+                read_noise_photons,
+            )
         )
     simulation = run(
         scene,
@@ -363,7 +251,7 @@ def evaluate(
     compared = None
     if frames is not None:
         last = int(max(found["frame"].max(), true["frame"].max())) + 1
-        compared = range(*_frames(frames).indices(last))
+        compared = range(*frames_of(frames).indices(last))
     scores = [asdict(s) for s in run(found, true, tolerance_nm or (50.0, 100.0, 250.0), compared)]
     if as_json:
         for score in scores:
@@ -424,13 +312,3 @@ def presets_show(
         if len(set(steps)) == 1:
             network["step_sizes"] = f"{steps[0]:g}, {len(steps)} times"
     typer.echo(json.dumps(content, indent=2))
-
-
-def main() -> None:
-    """Run the command line; errors of the user end with one sentence and exit status 2."""
-    try:
-        app()
-    except UnfoldError as error:
-        flag = FLAGS.get(error.field or "")
-        typer.echo(f"Error: {error}" + (f" (option {flag})" if flag else ""), err=True)
-        sys.exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -18,9 +19,17 @@ from rich.progress import (
 
 from napari_unfold import jobs
 
+OnEvent = Callable[[jobs.Event], None]
 
-def run_with_progress(job: jobs.Job) -> Any:
+
+def run_with_progress(job: jobs.Job, on_event: OnEvent | None = None) -> Any:
     """Run a job to its end, with a progress bar on a terminal and silently otherwise.
+
+    Parameters
+    ----------
+    job : Job
+    on_event : callable, optional
+        Called with every event.
 
     Returns
     -------
@@ -33,7 +42,8 @@ def run_with_progress(job: jobs.Job) -> Any:
         With status 130 when the user interrupts.
     """
     try:
-        return jobs.run_to_end(job) if not sys.stderr.isatty() else _run_with_bar(job)
+        on_terminal = sys.stderr.isatty()
+        return _run_with_bar(job, on_event) if on_terminal else jobs.run_to_end(job, on_event)
     except KeyboardInterrupt:
         # closing the job removes what it had begun to write
         job.close()
@@ -41,7 +51,7 @@ def run_with_progress(job: jobs.Job) -> Any:
         raise typer.Exit(130) from None
 
 
-def _run_with_bar(job: jobs.Job) -> Any:
+def _run_with_bar(job: jobs.Job, on_event: OnEvent | None) -> Any:
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -61,6 +71,11 @@ def _run_with_bar(job: jobs.Job) -> Any:
             bar.update(task, completed=event.done, total=event.total)
         elif isinstance(event, jobs.Note):
             bar.console.print(event.text)
+        elif isinstance(event, jobs.Metric):
+            numbers = ", ".join(f"{name} {value:.4g}" for name, value in event.values.items())
+            bar.console.print(f"{event.iteration:4d}  {numbers}")
+        if on_event is not None:
+            on_event(event)
 
     with bar:
         return jobs.run_to_end(job, show)

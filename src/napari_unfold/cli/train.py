@@ -1,0 +1,156 @@
+"""The command *train*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_unfold import jobs
+from napari_unfold import recipe as settings
+from napari_unfold.cli.options import (
+    CAMERA,
+    AduPerPhoton,
+    CameraOffset,
+    DeviceOption,
+    ExcessNoise,
+    FidelityOption,
+    FramesOption,
+    PixelSize,
+    PsfFwhm,
+    PsfSigma,
+    ReadNoise,
+    UpsamplingOption,
+    acquisition,
+    background_of,
+    frames_of,
+    help_of,
+    number_or,
+    settings_checked,
+)
+from napari_unfold.cli.progress import run_with_progress
+
+DEFAULTS = settings.Training()
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Preset to write (.json).")],
+    stack: Annotated[Path | None, typer.Argument(help="Stack of your microscope.")] = None,
+    truth: Annotated[
+        Path | None, typer.Argument(help="Its true molecules (CSV), if they are known.")
+    ] = None,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="Learn from simulated frames; brightness and background as in STACK, if given.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the parameters in the file --out.")
+    ] = False,
+    loss: Annotated[
+        settings.LossName, typer.Option("--loss", help=help_of(settings.Training, "loss"))
+    ] = DEFAULTS.loss,
+    steps: Annotated[
+        int, typer.Option("--steps", help=help_of(settings.Training, "outer_iterations"))
+    ] = DEFAULTS.outer_iterations,
+    training_frames: Annotated[
+        int, typer.Option("--training-frames", help=help_of(settings.Training, "frames"))
+    ] = DEFAULTS.frames,
+    scene: Annotated[
+        settings.SceneName, typer.Option("--scene", help=help_of(settings.Training, "scene"))
+    ] = DEFAULTS.scene,
+    density: Annotated[
+        float, typer.Option("--density", help=help_of(settings.Training, "density_per_um2"))
+    ] = DEFAULTS.density_per_um2,
+    pixel_size_nm: PixelSize = None,
+    psf_fwhm_nm: PsfFwhm = None,
+    psf_sigma_nm: PsfSigma = None,
+    camera_offset: CameraOffset = CAMERA.offset_adu,
+    adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
+    excess_noise: ExcessNoise = CAMERA.excess_noise,
+    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
+    background: Annotated[
+        str, typer.Option("--background", help=help_of(settings.Background, "photons"))
+    ] = "auto",
+    molecule_photons: Annotated[
+        str, typer.Option("--molecule-photons", help=help_of(settings.Solver, "molecule_photons"))
+    ] = "auto",
+    fidelity: FidelityOption = "gaussian",
+    penalty: Annotated[
+        settings.Penalty, typer.Option("--penalty", help=help_of(settings.Solver, "penalty"))
+    ] = "log-sum",
+    iterations: Annotated[
+        int, typer.Option("--iterations", help=help_of(settings.Solver, "iterations"))
+    ] = 200,
+    upsampling: UpsamplingOption = 4,
+    frames: FramesOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Learn a preset from a stack with known molecules, or from simulated frames."""
+    from napari_unfold.analysis.learn import Learned, learn
+    from napari_unfold.files.localizations import read_localizations
+    from napari_unfold.files.presets import load_preset, save_preset
+    from napari_unfold.files.stacks import open_stack
+
+    if not simulate and truth is None:
+        raise jobs.InputError(
+            "there is nothing to learn from",
+            "Give a stack and its true molecules, or --simulate",
+        )
+    opened = None if stack is None else open_stack(stack)
+    with settings_checked():
+        known_size = opened.pixel_size_nm if opened and pixel_size_nm is None else pixel_size_nm
+        recipe = settings.Recipe.model_validate(
+            {
+                **acquisition(
+                    known_size,
+                    psf_fwhm_nm,
+                    psf_sigma_nm,
+                    camera_offset,
+                    adu_per_photon,
+                    excess_noise,
+                    read_noise_photons,
+                ),
+                "background": {"photons": background_of(background)},
+                "solver": {
+                    "fidelity": fidelity,
+                    "penalty": penalty,
+                    "iterations": iterations,
+                    "upsampling": upsampling,
+                    "molecule_photons": number_or("auto", molecule_photons, "--molecule-photons"),
+                },
+            }
+        )
+        training = settings.Training(
+            loss=loss,
+            outer_iterations=steps,
+            frames=training_frames,
+            scene=scene,
+            density_per_um2=density,
+        )
+    name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
+
+    def keep(event: jobs.Event) -> None:
+        # an interrupted training leaves the best so far, from which it can be resumed
+        if isinstance(event, jobs.Checkpoint | jobs.Result):
+            save_preset(event.value.preset, out)
+
+    job = learn(
+        recipe,
+        training,
+        name=name,
+        stack=opened,
+        truth=None if simulate or truth is None else read_localizations(truth),
+        frames=frames_of(frames),
+        resume=load_preset(out) if resume else None,
+        device=device,
+    )
+    learned: Learned = run_with_progress(job, keep)
+    first, best = learned.history[0], learned.preset.scores[1].value
+    typer.echo(
+        f"{loss} loss {first['validation loss']:.4g} before, {best:.4g} after "
+        f"{len(learned.history) - 1} steps ({learned.outcome}), written to {out}"
+    )
