@@ -1,0 +1,227 @@
+"""The dock widget *Unfold: train*."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
+
+from napari_unfold.jobs import (
+    Checkpoint,
+    Event,
+    InputError,
+    Job,
+    Metric,
+    Preview,
+    Stage,
+    UnfoldError,
+)
+from napari_unfold.plugin import layers
+from napari_unfold.plugin.comparison import Comparison
+from napari_unfold.plugin.sample_data import simulation_placement
+from napari_unfold.plugin.widgets.form import sentence
+from napari_unfold.plugin.widgets.job_panel import duration
+from napari_unfold.plugin.widgets.job_runner import Outcome
+from napari_unfold.plugin.widgets.job_widget import JobWidget
+from napari_unfold.plugin.widgets.preview import LivePreview
+from napari_unfold.plugin.widgets.remember import load_last_settings
+from napari_unfold.plugin.widgets.save_preset import SavePresetDialog
+from napari_unfold.plugin.widgets.train_form import TrainForm
+from napari_unfold.plugin.widgets.training_data import TrainingData
+from napari_unfold.plugin.widgets.training_plot import TrainingPlot
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_unfold.analysis.learn import Learned
+
+_PRESET_NAME = "my-microscope"
+"""Until the user gives it another."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a running training works on, whatever happens to the form and the layers meanwhile."""
+
+    placement: layers.Placement
+    stack_shape: tuple[int, int] | None
+    upsampling: int
+    started: float
+
+
+class TrainWidget(JobWidget):
+    """Learn a preset for one's own microscope, and save it for *Unfold: reconstruct*.
+
+    Parameters
+    ----------
+    napari_viewer : napari.components.ViewerModel
+        The viewer whose layers are offered, and in which what was learned is shown.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        form = TrainForm()
+        super().__init__(napari_viewer, form, "Learn the parameters of the network")
+        self.form = form
+        self._run: _Run
+        self.learned: Learned | None = None
+        self._preview = LivePreview(napari_viewer)
+        self._comparison = Comparison(napari_viewer)
+        self.data = TrainingData(napari_viewer, self.stack)
+        self.plot = TrainingPlot()
+        self.save_button = QPushButton("Save preset…")
+        self.save_button.setToolTip(
+            "<qt>Keep what was learned; it is then offered in 'Unfold: reconstruct'.</qt>"
+        )
+        self.dialog: SavePresetDialog | None = None
+        self._lay_out_all()
+        self._restore()
+        self.data.changed.connect(self._on_edited)
+        self.save_button.clicked.connect(self.save_preset)
+        napari_viewer.events.theme.connect(self._adopt_theme)
+        self._adopt_theme()
+        self._on_layer()
+
+    def reset_choices(self, *_: object) -> None:
+        """List the layers anew; napari calls this whenever its layer list changes."""
+        self.data.reset_choices()
+        super().reset_choices()
+
+    def save_preset(self) -> None:
+        """Ask for a name, and save what was learned."""
+        if self.learned is None:
+            return
+        self.dialog = SavePresetDialog(self.learned.preset, self)
+        self.dialog.saved.connect(self._on_saved)
+        self.dialog.open()
+
+    # ---- a run, from start to end
+
+    def _prepare(self) -> Job:
+        recipe, training = self.value(), self.form.training_value()
+        pixel_size = recipe.optics.pixel_size_nm
+        stack, shape, placement = None, None, simulation_placement("simulation", pixel_size)
+        if self.data.needs_stack():
+            layer = self._need_layer()
+            stack = layers.stack_of_layer(layer, pixel_size)
+            shape, placement = stack.shape[1:], layers.Placement.of(layer)
+        truth = self.data.truth(pixel_size)
+        self._run = _Run(placement, shape, recipe.solver.upsampling, time.monotonic())
+        self.learned = None
+        self.plot.clear()
+        return _training(
+            recipe,
+            training,
+            name=_PRESET_NAME,
+            stack=stack,
+            truth=truth,
+            frames=self.stack.frames() if stack is not None else slice(None),
+            device=self.form.device(),
+        )
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Metric):
+            self.plot.add(event)
+        elif isinstance(event, Checkpoint):
+            self.learned = event.value
+        elif isinstance(event, Preview):
+            self._preview.show(event.image, self._run.upsampling, self._run.placement)
+        else:
+            super()._on_event(event)
+
+    def _before_end(self) -> None:
+        self._preview.remove()
+
+    def _show_result(self, result: Learned) -> None:
+        self._show_learned(result, "")
+
+    def _show_cancelled(self) -> None:
+        if self.learned is None:
+            self.panel.show_summary("Cancelled before anything was learned.")
+        else:
+            self._show_learned(self.learned, "Cancelled; the best so far is kept. ")
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        super()._on_ended(outcome)
+        if outcome.kind == "failed" and self.learned is not None:
+            self._show_learned(self.learned, "The best before the error is kept. ")
+            self._refresh()
+
+    def _show_learned(self, learned: Learned, how: str) -> None:
+        self.learned = learned
+        self._comparison.show(learned, self._run.placement, self._run.stack_shape)
+        taken = duration(time.monotonic() - self._run.started)
+        self.panel.show_summary(f"{how}{_gain(learned.history)}, {taken}")
+
+    def _on_saved(self, title: str, path: str) -> None:
+        self.panel.show_summary(
+            f"Saved. 'Unfold: reconstruct' now offers the preset '{title}' ({path})."
+        )
+
+    # ---- the state of the form
+
+    def _refresh(self, *_: object) -> None:
+        super()._refresh()
+        idle = self.runner.state == "idle"
+        self.save_button.setEnabled(idle and self.learned is not None)
+
+    def _input_errors(self) -> list[InputError]:
+        errors = super()._input_errors() if self.data.needs_stack() else []
+        try:
+            self.data.check()
+        except InputError as error:
+            errors.append(error)
+        return errors
+
+    def _show_errors_of_input(self, errors: list[UnfoldError]) -> None:
+        super()._show_errors_of_input(errors)
+        for row in self.data.rows:
+            of_row = [error for error in errors if error.field == row.key]
+            row.show_error(sentence(of_row[0]) if of_row else "")
+
+    def _on_edited(self) -> None:
+        self.form.set_data(self.data.needs_stack(), self.data.source() == "truth")
+        super()._on_edited()
+
+    def _restore(self) -> None:
+        last = load_last_settings()
+        if last is not None:
+            self.form.set_acquisition(last.recipe)
+        if self.stack.layer() is None:
+            self.data.source_row.editor.set_value("simulation")
+
+    # ---- looks
+
+    def _adopt_theme(self, *_: object) -> None:
+        from napari.utils.theme import get_theme
+
+        theme = get_theme(self._viewer.theme)
+        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
+
+    def _lay_out_all(self) -> None:
+        outer = self._lay_out(self.data, self.form)
+        outer.addWidget(self.plot)
+        buttons = QHBoxLayout()
+        buttons.setContentsMargins(6, 0, 6, 4)
+        buttons.addStretch(1)
+        buttons.addWidget(self.save_button)
+        outer.addLayout(buttons)
+
+
+def _gain(history: list[dict[str, float]]) -> str:
+    """Return in words what was gained in the frames that were held out."""
+    best = min(history, key=lambda step: step["validation loss"])
+    before, after = history[0]["Jaccard index"], best["Jaccard index"]
+    return (
+        f"Jaccard index of held-out frames {before:.2f} → {after:.2f} "
+        f"(best at step {history.index(best)} of {len(history) - 1})"
+    )
+
+
+def _training(*args: Any, **keywords: Any) -> Job:
+    """Learn, with the slow import of PyTorch in the background thread too."""
+    yield Stage("Loading PyTorch")
+    from napari_unfold.analysis.learn import learn
+
+    yield from learn(*args, **keywords)

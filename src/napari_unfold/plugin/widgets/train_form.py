@@ -1,0 +1,86 @@
+"""The form of a training: the microscope, the method, and how it is learned."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from qtpy.QtWidgets import QWidget
+
+from napari_unfold.jobs import InputError
+from napari_unfold.plugin.widgets.form import Row, section_form
+from napari_unfold.plugin.widgets.settings_form import SettingsForm, check_presence
+from napari_unfold.recipe import Solver, Training
+
+# where there is no stack to estimate from
+_TYPICAL = {"background.photons": 20.0, "solver.molecule_photons": 1500.0}
+# the time a training takes is proportional to it, and learned steps need fewer
+_ITERATIONS = 100
+_SIMULATED_ONLY = {"training.scene", "training.density_per_um2"}
+
+
+class TrainForm(SettingsForm):
+    """All settings of a training, checked by the models while they are typed."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        names = ["fidelity", "penalty", "iterations", "upsampling", "molecule_photons"]
+        self.method = section_form("solver", Solver, "Method", only=names)
+        self.method.rows[names.index("iterations")].editor.set_value(_ITERATIONS)
+        self.training = section_form("training", Training, "Training")
+        self.training.add_row(self.device_row)
+        self.add_sections(self.method, self.training)
+        self._has_stack, self._has_truth = True, False
+
+    def training_value(self) -> Training:
+        """Return the settings of the training; raises `InputError` like `value`."""
+        for error in self.errors():
+            raise error
+        return Training.model_validate(self.raw()["training"])
+
+    def set_training(self, training: Training) -> None:
+        """Show `training`."""
+        for row in self.training.rows:
+            section, _, name = row.key.partition(".")
+            if section == "training":
+                row.editor.set_value(getattr(training, name))
+
+    def set_data(self, has_stack: bool, has_truth: bool) -> None:
+        """Say what there is: it decides what can be estimated, and what is simulated."""
+        if self._has_stack and not has_stack:
+            for row in self._estimated_rows():
+                if row.editor.value() == "auto":
+                    row.editor.set_value(row.editor.number.value() or _TYPICAL[row.key])
+        self._has_stack, self._has_truth = has_stack, has_truth
+        for row in self.training.rows:
+            row.set_enabled(not (has_truth and row.key in _SIMULATED_ONLY))
+
+    def check(self, row: Row) -> None:
+        """Raise an `InputError` if a row holds no usable value, taken by itself."""
+        if row in self.training.rows:
+            _check_training(row)
+            return
+        super().check(row)
+        if not self._has_stack and row.key in _TYPICAL and row.editor.value() == "auto":
+            raise InputError(
+                f"{row.title} cannot be estimated without a stack",
+                f"Enter a number, such as {_TYPICAL[row.key]:g}",
+                field=row.key,
+            )
+
+    def _estimated_rows(self) -> list[Row]:
+        return [row for row in self.rows if row.key in _TYPICAL]
+
+
+def _check_training(row: Row) -> None:
+    check_presence(row)
+    section, _, name = row.key.partition(".")
+    if section != "training":
+        return
+    try:
+        Training.model_validate({name: row.editor.value()})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(
+            f"{row.title}: {first['input']!r} is not usable ({first['msg'].lower()})",
+            "Give a value in that range",
+            field=row.key,
+        ) from error

@@ -1,0 +1,118 @@
+"""Curves of a training while it runs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from napari_unfold.jobs import Metric
+
+_INTERVAL_MS = 200
+_HEIGHT = 300
+
+# title of each plot, and its curves with their colours, readable on dark and on light
+PLOTS = {
+    "Loss": {"training loss": "#4c9be8", "validation loss": "#f0903c"},
+    "Relative to start": {"weight": "#3fae6a", "threshold": "#c568c9", "sparsity": "#a08a5a"},
+    "Jaccard index": {"Jaccard index": "#e05a5a"},
+}
+_RELATIVE = "Relative to start"
+
+
+class TrainingPlot(QWidget):
+    """Loss, weight and threshold, and Jaccard index over the steps of a training.
+
+    Drawn at most five times a second, whatever comes in.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.series: dict[str, list[tuple[int, float]]] = {}
+        self._colors = ("#262930", "#f0f1f2")
+        self._canvas: Any = None
+        self._axes: list[Axes] = []
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_INTERVAL_MS)
+        self._timer.timeout.connect(self.draw)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self.hide()
+
+    def clear(self) -> None:
+        """Forget the curves of an earlier training."""
+        self.series = {}
+        self.hide()
+
+    def add(self, metric: Metric) -> None:
+        """Append the numbers of one step."""
+        for name, value in metric.values.items():
+            self.series.setdefault(name, []).append((metric.iteration, value))
+        self.show()
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def set_colors(self, background: str, text: str) -> None:
+        """Follow the theme of the window."""
+        self._colors = (background, text)
+        if self._canvas is not None:
+            self.draw()
+
+    def curve(self, name: str) -> tuple[list[int], list[float]]:
+        """Return steps and values of a curve as drawn; gaps where a value is not finite."""
+        points = self.series.get(name, [])
+        start = points[0][1] if points and name in PLOTS[_RELATIVE] else 1.0
+        values = [v / start if math.isfinite(v) and start else math.nan for _, v in points]
+        return [step for step, _ in points], values
+
+    def draw(self) -> None:
+        """Draw all curves anew."""
+        if self._canvas is None:
+            self._make_canvas()
+        background, text = self._colors
+        self._canvas.figure.set_facecolor(background)
+        for axes, (title, curves) in zip(self._axes, PLOTS.items(), strict=True):
+            axes.clear()
+            _style(axes, title, background, text)
+            for name, color in curves.items():
+                steps, values = self.curve(name)
+                if steps:
+                    marker = "o" if len(steps) < 40 else ""
+                    axes.plot(steps, values, color=color, lw=1.5, marker=marker, ms=2.5, label=name)
+            if len(axes.lines) > 1:
+                axes.legend(fontsize=7, labelcolor=text, frameon=False, loc="best")
+        self._axes[-1].set_xlabel("learning step", color=text, fontsize=8)
+        self._canvas.draw_idle()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Return the size of the plots, drawn yet or not."""
+        return QSize(280, _HEIGHT)
+
+    def _make_canvas(self) -> None:
+        # slow to import, and needed only once there is something to draw
+        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        figure = Figure(layout="constrained")
+        self._axes = list(figure.subplots(len(PLOTS), 1, sharex=True))
+        self._axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        self._canvas = FigureCanvasQTAgg(figure)
+        self._canvas.setFixedHeight(_HEIGHT)
+        self._column.addWidget(self._canvas)
+
+
+def _style(axes: Axes, title: str, background: str, text: str) -> None:
+    axes.set_facecolor(background)
+    axes.set_title(title, color=text, fontsize=8, loc="left", pad=3)
+    axes.tick_params(colors=text, labelsize=7, length=2)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(text)
+    axes.grid(color=text, alpha=0.15, lw=0.5)
