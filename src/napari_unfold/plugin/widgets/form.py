@@ -41,6 +41,11 @@ CHOICE_TEXTS = {
     "kl": "Kullback-Leibler (photon noise)",
     "l1": "l1 (as in the paper)",
     "log-sum": "log-sum (sharper)",
+    "reconstruction": "Reconstruction",
+    "localization": "Localization (as in the paper)",
+    "tolerant": "Tolerant localization",
+    "filaments": "Filaments",
+    "random": "Random",
 }
 
 

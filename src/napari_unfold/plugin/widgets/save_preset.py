@@ -24,6 +24,8 @@ from napari_unfold.plugin.widgets.preset_store import store
 if TYPE_CHECKING:
     from napari_unfold.files.presets import Preset
 
+_FIELD_STYLE = "border: 1px solid rgba(128, 128, 128, 120); border-radius: 2px;"
+
 
 class SavePresetDialog(QDialog):
     """Title, name and description of a preset, which is saved into the user's folder.
@@ -48,6 +50,8 @@ class SavePresetDialog(QDialog):
         )
         self.description_edit = QPlainTextEdit(preset.description)
         self.description_edit.setTabChangesFocus(True)
+        # napari's style leaves this kind of field without any border
+        self.description_edit.setStyleSheet(_FIELD_STYLE)
         self.description_edit.setFixedHeight(70)
         self.error = message_label(ERROR_STYLE)
         self.title_edit.textChanged.connect(self._propose_name)

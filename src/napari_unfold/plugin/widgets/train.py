@@ -19,7 +19,7 @@ from napari_unfold.jobs import (
     UnfoldError,
 )
 from napari_unfold.plugin import layers
-from napari_unfold.plugin.comparison import Comparison
+from napari_unfold.plugin.comparison import Comparison, beside
 from napari_unfold.plugin.sample_data import simulation_placement
 from napari_unfold.plugin.widgets.form import sentence
 from napari_unfold.plugin.widgets.job_panel import duration
@@ -33,6 +33,7 @@ from napari_unfold.plugin.widgets.training_data import TrainingData
 from napari_unfold.plugin.widgets.training_plot import TrainingPlot
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.components import ViewerModel
 
     from napari_unfold.analysis.learn import Learned
@@ -46,7 +47,7 @@ class _Run:
     """What a running training works on, whatever happens to the form and the layers meanwhile."""
 
     placement: layers.Placement
-    stack_shape: tuple[int, int] | None
+    stack_width: int
     upsampling: int
     started: float
 
@@ -65,6 +66,7 @@ class TrainWidget(JobWidget):
         super().__init__(napari_viewer, form, "Learn the parameters of the network")
         self.form = form
         self._run: _Run
+        self._has_preview = False
         self.learned: Learned | None = None
         self._preview = LivePreview(napari_viewer)
         self._comparison = Comparison(napari_viewer)
@@ -101,14 +103,14 @@ class TrainWidget(JobWidget):
     def _prepare(self) -> Job:
         recipe, training = self.value(), self.form.training_value()
         pixel_size = recipe.optics.pixel_size_nm
-        stack, shape, placement = None, None, simulation_placement("simulation", pixel_size)
+        stack, width, placement = None, 0, simulation_placement("simulation", pixel_size)
         if self.data.needs_stack():
             layer = self._need_layer()
             stack = layers.stack_of_layer(layer, pixel_size)
-            shape, placement = stack.shape[1:], layers.Placement.of(layer)
+            width, placement = stack.shape[2], layers.Placement.of(layer)
         truth = self.data.truth(pixel_size)
-        self._run = _Run(placement, shape, recipe.solver.upsampling, time.monotonic())
-        self.learned = None
+        self._run = _Run(placement, width, recipe.solver.upsampling, time.monotonic())
+        self.learned, self._has_preview = None, False
         self.plot.clear()
         return _training(
             recipe,
@@ -126,9 +128,18 @@ class TrainWidget(JobWidget):
         elif isinstance(event, Checkpoint):
             self.learned = event.value
         elif isinstance(event, Preview):
-            self._preview.show(event.image, self._run.upsampling, self._run.placement)
+            self._show_preview(event.image)
         else:
             super()._on_event(event)
+
+    def _show_preview(self, image: np.ndarray) -> None:
+        run = self._run
+        # not over the stack: it shows another, simulated frame
+        place = beside(run.placement, run.stack_width, 0, image.shape[1] / run.upsampling)
+        self._preview.show(image, run.upsampling, place)
+        if not self._has_preview:
+            self._has_preview = True
+            self._viewer.reset_view()  # the place may be out of sight
 
     def _before_end(self) -> None:
         self._preview.remove()
@@ -150,7 +161,7 @@ class TrainWidget(JobWidget):
 
     def _show_learned(self, learned: Learned, how: str) -> None:
         self.learned = learned
-        self._comparison.show(learned, self._run.placement, self._run.stack_shape)
+        self._comparison.show(learned, self._run.placement, self._run.stack_width)
         taken = duration(time.monotonic() - self._run.started)
         self.panel.show_summary(f"{how}{_gain(learned.history)}, {taken}")
 
@@ -211,12 +222,13 @@ class TrainWidget(JobWidget):
 
 def _gain(history: list[dict[str, float]]) -> str:
     """Return in words what was gained in the frames that were held out."""
-    best = min(history, key=lambda step: step["validation loss"])
-    before, after = history[0]["Jaccard index"], best["Jaccard index"]
-    return (
-        f"Jaccard index of held-out frames {before:.2f} → {after:.2f} "
-        f"(best at step {history.index(best)} of {len(history) - 1})"
-    )
+    start, best = history[0], min(history, key=lambda step: step["validation loss"])
+    changes = [
+        f"{title} {start[key]:.3g} → {best[key]:.3g}"
+        for title, key in (("Jaccard index", "Jaccard index"), ("loss", "validation loss"))
+    ]
+    step = f"step {history.index(best)} of {len(history) - 1}"
+    return f"Held-out frames: {', '.join(changes)} ({step})"
 
 
 def _training(*args: Any, **keywords: Any) -> Job:

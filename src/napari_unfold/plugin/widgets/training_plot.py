@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_unfold.jobs import Metric
 
 _INTERVAL_MS = 200
-_HEIGHT = 300
+_HEIGHT, _LEAST_HEIGHT = 270, 200
 
 # title of each plot, and its curves with their colours, readable on dark and on light
 PLOTS = {
@@ -23,6 +23,20 @@ PLOTS = {
     "Jaccard index": {"Jaccard index": "#e05a5a"},
 }
 _RELATIVE = "Relative to start"
+
+# above the curves, so that it never hides them, in one line
+_LEGEND_STYLE: dict[str, Any] = {
+    "loc": "lower right",
+    "bbox_to_anchor": (1.0, 0.97),
+    "fontsize": 7,
+    "labelcolor": "linecolor",
+    "frameon": False,
+    "borderpad": 0.2,
+    "borderaxespad": 0,
+    "handlelength": 0.7,
+    "handletextpad": 0.3,
+    "columnspacing": 0.8,
+}
 
 
 class TrainingPlot(QWidget):
@@ -41,6 +55,8 @@ class TrainingPlot(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_INTERVAL_MS)
         self._timer.timeout.connect(self.draw)
+        self.setMinimumHeight(_LEAST_HEIGHT)
+        self.setMaximumHeight(_HEIGHT)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self.hide()
@@ -86,7 +102,7 @@ class TrainingPlot(QWidget):
                     marker = "o" if len(steps) < 40 else ""
                     axes.plot(steps, values, color=color, lw=1.5, marker=marker, ms=2.5, label=name)
             if len(axes.lines) > 1:
-                axes.legend(fontsize=7, labelcolor=text, frameon=False, loc="best")
+                axes.legend(**_LEGEND_STYLE, ncols=len(axes.lines))
         self._axes[-1].set_xlabel("learning step", color=text, fontsize=8)
         self._canvas.draw_idle()
 
@@ -98,18 +114,18 @@ class TrainingPlot(QWidget):
         # slow to import, and needed only once there is something to draw
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(layout="constrained")
         self._axes = list(figure.subplots(len(PLOTS), 1, sharex=True))
-        self._axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         self._canvas = FigureCanvasQTAgg(figure)
-        self._canvas.setFixedHeight(_HEIGHT)
+        # on a small screen the form needs room too
+        self._canvas.setMinimumSize(0, 0)
         self._column.addWidget(self._canvas)
 
 
 def _style(axes: Axes, title: str, background: str, text: str) -> None:
     axes.set_facecolor(background)
+    axes.locator_params(axis="x", integer=True)
     axes.set_title(title, color=text, fontsize=8, loc="left", pad=3)
     axes.tick_params(colors=text, labelsize=7, length=2)
     for side, spine in axes.spines.items():
