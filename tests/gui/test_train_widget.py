@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Points
 from napari.utils.notifications import notification_manager
 from pytestqt.qtbot import QtBot
 
@@ -184,6 +184,8 @@ def test_the_validation_frame_is_shown_side_by_side(
         assert right[0, 1] > left[1, 1]  # no overlap
         np.testing.assert_allclose(right[:, 0], left[:, 0], atol=1e-9)  # same rows
     np.testing.assert_allclose(corners[1][1] - corners[1][0], (800, 1000))
+    # and the camera looks at them
+    np.testing.assert_allclose(viewer.scene.camera.center[1:], corners[2].mean(axis=0))
 
 
 def test_cancel_keeps_the_best_so_far(widget, viewer, run_instead, qtbot) -> None:
@@ -395,8 +397,18 @@ def test_the_widget_is_found_in_the_menu(make_napari_viewer_proxy) -> None:
     assert widget.plot._colors[0] != "#262930"
 
 
+def test_points_without_a_pixel_size_are_refused_beside_the_choice(widget, viewer) -> None:
+    viewer.add_layer(Points([[0.0, 3.0, 4.0]], name="clicked"))
+    widget.reset_choices()
+    widget.data.source_row.editor.set_value("truth")
+    assert widget.data.truth_row.editor.value() is viewer.layers["clicked"]
+    widget.panel.run_button.click()
+    assert "pixels of unknown size" in widget.data.truth_row.error.text()
+
+
 @pytest.mark.slow
-def test_a_small_training_yields_a_preset_that_reconstructs(viewer, qtbot: QtBot) -> None:
+@pytest.mark.parametrize("source", ["like a stack", "simulation", "truth"])
+def test_a_small_training_yields_a_preset(viewer, qtbot: QtBot, tmp_path: Path, source) -> None:
     from napari_unfold.imaging.simulate import simulate
 
     simulation = simulate("random", frames=4, shape=(16, 16), density_per_um2=1.0, seed=1)
@@ -404,6 +416,9 @@ def test_a_small_training_yields_a_preset_that_reconstructs(viewer, qtbot: QtBot
     widget = made(viewer, qtbot)
     solver = {"iterations": 10, "upsampling": 2}
     widget.set_value(Recipe.model_validate({**simulation.recipe.model_dump(), "solver": solver}))
+    write_localizations(simulation.truth, tmp_path / "truth.csv")
+    widget.data.file_row.editor.set_value(tmp_path / "truth.csv")
+    widget.data.source_row.editor.set_value(source)
     rows = {row.key: row for row in widget.form.training.rows}
     rows["training.outer_iterations"].editor.set_value(2)
     rows["training.frames"].editor.set_value(4)

@@ -88,6 +88,7 @@ class TrainingData(QWidget):
             column.addWidget(section)
         for section in (self.section, self.truth_section):
             section.changed.connect(self._on_changed)
+        self.source_row.changed.connect(self._propose_points)
         self.reset_choices()
         self._on_changed()
 
@@ -116,16 +117,10 @@ class TrainingData(QWidget):
         self.check()
         if self.source() != "truth":
             return None
-        chosen = self.truth_row.editor.value()
-        if chosen != _FILE:
-            data, meta, _ = chosen.as_layer_data_tuple()
-            return table_of_points(data, meta)
-        from napari_unfold.files.localizations import read_localizations
-
         try:
-            return read_localizations(self._file(), pixel_size_nm=pixel_size_nm)
+            return self._table(pixel_size_nm)
         except InputError as error:
-            raise InputError(error.problem, error.remedy, field="truth_file") from error
+            raise InputError(error.problem, error.remedy, self._truth_row().key) from error
 
     def check(self) -> None:
         """Raise an `InputError` if the truth is needed and not there."""
@@ -139,6 +134,24 @@ class TrainingData(QWidget):
         points = [layer for layer in self._viewer.layers if isinstance(layer, Points)]
         choices = {layer.name: layer for layer in points}
         self.truth_row.editor.set_choices({**choices, "CSV file": _FILE})
+
+    def _table(self, pixel_size_nm: float) -> pd.DataFrame:
+        chosen = self.truth_row.editor.value()
+        if chosen == _FILE:
+            from napari_unfold.files.localizations import read_localizations
+
+            return read_localizations(self._file(), pixel_size_nm=pixel_size_nm)
+        data, meta, _ = chosen.as_layer_data_tuple()
+        return table_of_points(data, meta)
+
+    def _truth_row(self) -> Row:
+        return self.file_row if self.truth_row.editor.value() == _FILE else self.truth_row
+
+    def _propose_points(self) -> None:
+        """Take the latest Points layer as truth unless a file was chosen."""
+        choice = self.truth_row.editor
+        if self.source() == "truth" and self.file_row.editor.value() is None:
+            choice.setCurrentIndex(max(choice.count() - 2, 0))  # the file comes last
 
     def _file(self) -> Path:
         path: Path | None = self.file_row.editor.value()
