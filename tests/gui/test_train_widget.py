@@ -307,10 +307,11 @@ def test_nothing_is_left_to_estimate_without_a_stack(widget) -> None:
     assert widget.form.background_row.editor.value() == 20.0
     assert widget.value().solver.molecule_photons == 1500.0
     widget.form.background_row.editor.set_value("auto")
-    assert "cannot be estimated without a stack" in widget.form.background_row.error.text()
+    assert "no stack to estimate it from" in widget.form.background_row.error.text()
     assert not widget.panel.run_button.isEnabled()
     widget.data.source_row.editor.set_value("like a stack")
     assert widget.form.background_row.error.text() == ""
+    assert widget.value().solver.molecule_photons == "auto"
     assert widget.panel.run_button.isEnabled()
 
 

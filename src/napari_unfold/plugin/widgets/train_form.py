@@ -28,7 +28,8 @@ class TrainForm(SettingsForm):
         self.training = section_form("training", Training, "Training")
         self.training.add_row(self.device_row)
         self.add_sections(self.method, self.training)
-        self._has_stack, self._has_truth = True, False
+        self._has_stack = True
+        self._were_auto: list[Row] = []
 
     def training_value(self) -> Training:
         """Return the settings of the training; raises `InputError` like `value`."""
@@ -45,11 +46,10 @@ class TrainForm(SettingsForm):
 
     def set_data(self, has_stack: bool, has_truth: bool) -> None:
         """Say what there is: it decides what can be estimated, and what is simulated."""
-        if self._has_stack and not has_stack:
-            for row in self._estimated_rows():
-                if row.editor.value() == "auto":
-                    row.editor.set_value(row.editor.number.value() or _TYPICAL[row.key])
-        self._has_stack, self._has_truth = has_stack, has_truth
+        # first, since what follows comes back here
+        changed, self._has_stack = has_stack != self._has_stack, has_stack
+        if changed:
+            self._estimate(has_stack)
         for row in self.training.rows:
             row.set_enabled(not (has_truth and row.key in _SIMULATED_ONLY))
 
@@ -59,15 +59,27 @@ class TrainForm(SettingsForm):
             _check_training(row)
             return
         super().check(row)
-        if not self._has_stack and row.key in _TYPICAL and row.editor.value() == "auto":
+        if not self._has_stack and row.key in _TYPICAL and not _is_number(row):
             raise InputError(
-                f"{row.title} cannot be estimated without a stack",
+                f"{row.title} must be a number where there is no stack to estimate it from",
                 f"Enter a number, such as {_TYPICAL[row.key]:g}",
                 field=row.key,
             )
 
-    def _estimated_rows(self) -> list[Row]:
-        return [row for row in self.rows if row.key in _TYPICAL]
+    def _estimate(self, has_stack: bool) -> None:
+        """Replace 'auto' by typical numbers, or return to it when there is a stack again."""
+        if has_stack:
+            for row in self._were_auto:
+                row.editor.set_value("auto")
+            return
+        rows = [row for row in self.rows if row.key in _TYPICAL]
+        self._were_auto = [row for row in rows if row.editor.value() == "auto"]
+        for row in self._were_auto:
+            row.editor.set_value(row.editor.number.value() or _TYPICAL[row.key])
+
+
+def _is_number(row: Row) -> bool:
+    return isinstance(row.editor.value(), float)
 
 
 def _check_training(row: Row) -> None:
