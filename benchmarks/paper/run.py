@@ -1,0 +1,151 @@
+"""Learn and test the models of one experiment of the paper.
+
+    python benchmarks/paper/run.py 1|2-gaussian|2-low|2-high|3 [--iterations K] [--steps N]
+
+Prints a row for each model, with the paper's numbers below, and writes rows and curves to
+benchmarks/paper/results/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from experiments import EXPERIMENTS, Experiment
+
+from napari_unfold.analysis.evaluate import jaccard_on_grid, psnr
+from napari_unfold.analysis.train import TOLERANCES_PX, Trained, train
+from napari_unfold.jobs import run_to_end
+from napari_unfold.recipe import Fidelity, LossName, Penalty
+from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.inference import final_iterate
+from napari_unfold.unfolding.losses import make_loss
+from napari_unfold.unfolding.network import UnfoldedNetwork
+from napari_unfold.unfolding.parameters import NetworkParameters
+
+RESULTS = Path(__file__).parent / "results"
+SUPPORT = 0.01
+"""Pixels above this fraction of a molecule count for networks without a learned threshold."""
+
+PAPER = {
+    "1": {"reconstruction G": (0.3878, 0.4179, 0.4179, 35.76),
+          "localization G": (0.7452, 0.8480, 0.8583, 33.09)},
+    "2-gaussian": {"reconstruction G": (0.1147, 0.2175, 0.2194, 34.27),
+                   "localization G": (0.1309, 0.4889, 0.5921, 22.45)},
+    "2-low": {"reconstruction KL": (0.0921, 0.2633, 0.3159, 33.94),
+              "reconstruction G": (0.1057, 0.1205, 0.1211, 34.74),
+              "localization KL": (0.0907, 0.4250, 0.5924, 22.66),
+              "localization G": (0.1287, 0.4494, 0.5358, 22.52)},
+    "2-high": {"reconstruction KL": (0.0589, 0.0909, 0.0987, 34.35),
+               "reconstruction G": (0.0544, 0.0778, 0.0829, 34.36),
+               "localization KL": (0.0982, 0.3684, 0.4771, 25.31),
+               "localization G": (0.0950, 0.3902, 0.5012, 25.74)},
+    "3": {"reconstruction KL": (0.0619, 0.1285, 0.1363, 39.88),
+          "reconstruction G": (0.0545, 0.0812, 0.0837, 39.97),
+          "localization KL": (0.0776, 0.3687, 0.4995, 27.39),
+          "localization G": (0.0661, 0.2291, 0.3259, 28.00)},
+}  # fmt: skip
+
+
+def models(name: str) -> list[tuple[LossName, Fidelity, Penalty]]:
+    """Return the paper's models, then ours."""
+    fidelities: tuple[Fidelity, ...] = (
+        ("gaussian",) if name in {"1", "2-gaussian"} else ("kl", "gaussian")
+    )
+    losses: tuple[LossName, ...] = ("reconstruction", "localization")
+    paper: list[tuple[LossName, Fidelity, Penalty]] = [
+        (loss, fidelity, "l1") for loss in losses for fidelity in fidelities
+    ]
+    return [*paper, *(("tolerant", fidelity, "log-sum") for fidelity in fidelities)]
+
+
+def learn(
+    experiment: Experiment,
+    loss: LossName,
+    fidelity: Fidelity,
+    penalty: Penalty,
+    iterations: int,
+    steps: int,
+) -> Trained:
+    """Learn one model."""
+    start = classical_parameters(
+        experiment.operator,
+        experiment.molecule_photons,
+        experiment.background_photons,
+        fidelity=fidelity,
+        penalty=penalty,
+        iterations=iterations,
+    )
+    frames = experiment.training
+    if loss == "reconstruction" and experiment.sparse_training is not None:
+        frames = experiment.sparse_training
+    learning, checking = frames.split(0.25)
+    made = make_loss(loss, experiment.molecule_photons)
+    trained: Trained = run_to_end(
+        train(experiment.operator, start, learning, checking, made, outer_iterations=steps)
+    )
+    return trained
+
+
+def score(
+    experiment: Experiment, parameters: NetworkParameters, loss: LossName
+) -> tuple[list[float], float]:
+    """Jaccard indices at three tolerances, averaged over the test frames, and the PSNR."""
+    network = UnfoldedNetwork(experiment.operator, parameters)
+    test = experiment.test
+    x = torch.cat(
+        [final_iterate(network, part, test.b).clone() for part in test.y.split(4)]
+    ).numpy()
+    threshold = parameters.threshold_photons
+    if loss == "reconstruction":
+        threshold = SUPPORT * experiment.molecule_photons
+    truth = test.truth.numpy()
+    jaccard = [jaccard_on_grid(x, truth, threshold, t) for t in TOLERANCES_PX]
+    return jaccard, psnr(x, truth)
+
+
+def report(name: str, iterations: int, steps: int) -> dict[str, Any]:
+    """Learn, test and print all models of an experiment."""
+    experiment = EXPERIMENTS[name]()
+    print(f"{experiment.title}: K = {iterations}, {steps} learning steps", flush=True)
+    print(f"{'':42s} J 0     J 2     J 4     mean    PSNR")
+    rows = []
+    for loss, fidelity, penalty in models(name):
+        started = time.monotonic()
+        trained = learn(experiment, loss, fidelity, penalty, iterations, steps)
+        jaccard, noise_ratio = score(experiment, trained.parameters, loss)
+        rows.append(
+            {
+                "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
+                "psnr": noise_ratio, "outcome": trained.outcome, "history": trained.history,
+                "parameters": trained.parameters.model_dump(mode="json"),
+                "seconds": time.monotonic() - started,
+            }
+        )  # fmt: skip
+        cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
+        print(f"{f'{loss}, {fidelity}, {penalty}':42s} {cells}  {noise_ratio:.2f}", flush=True)
+    for model, (*jaccard, noise_ratio) in PAPER[name].items():
+        cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
+        print(f"{'the paper: ' + model:42s} {cells}  {noise_ratio:.2f}")
+    return {"title": experiment.title, "iterations": iterations, "steps": steps, "rows": rows}
+
+
+def main() -> None:
+    """Run one experiment."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=list(EXPERIMENTS))
+    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=25)
+    asked = parser.parse_args()
+    result = report(asked.name, asked.iterations, asked.steps)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{asked.name}.json").write_text(json.dumps(result) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
