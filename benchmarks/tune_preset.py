@@ -1,14 +1,14 @@
 """Tune the shipped preset on simulated stacks, one parameter after the other.
 
-    python benchmarks/tune_preset.py [OUT.json]
+    python benchmarks/tune_preset.py [--score-only] [OUT.json]
 
 Every candidate is scored by the efficiency, averaged over the tuning scenes. The scores that go
-into the preset come from other seeds.
+into the preset come from other seeds. With ``--score-only`` the parameters in OUT.json stay.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,13 +16,20 @@ from pathlib import Path
 import numpy as np
 from scenes import TUNING, run, scores
 
-from napari_unfold.files.presets import DEFAULT_PRESET, Preset, PresetScore, save_preset
+from napari_unfold.files.presets import (
+    DEFAULT_PRESET,
+    Preset,
+    PresetScore,
+    load_preset,
+    save_preset,
+)
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.simulate import Simulation
 from napari_unfold.recipe import Fidelity
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.parameters import NetworkParameters
 
+SHIPPED = Path(__file__).parents[1] / "src/napari_unfold/presets" / f"{DEFAULT_PRESET}.json"
 TUNING_SEED, SCORING_SEED = 1000, 2000
 REFERENCE_PHOTONS, REFERENCE_BACKGROUND, SIGMA_PX, UPSAMPLING = 1500.0, 20.0, 1.1, 4
 
@@ -118,19 +125,13 @@ def tune(fidelity: Fidelity, stacks: list[Simulation], rounds: int = 1) -> Candi
     return best
 
 
-def main() -> None:
-    """Tune both fidelities and write the preset."""
-    out = Path(
-        sys.argv[1] if len(sys.argv) > 1 else f"src/napari_unfold/presets/{DEFAULT_PRESET}.json"
-    )
-    stacks = [scene.simulate(TUNING_SEED + i) for i, scene in enumerate(TUNING)]
-    fidelities: tuple[Fidelity, ...] = ("gaussian", "kl")
-    networks = {f: parameters(tune(f, stacks), f) for f in fidelities}
+def held_out_scores(networks: dict[Fidelity, NetworkParameters]) -> list[PresetScore]:
+    """Score the networks on stacks they were not tuned on."""
     trial = preset(networks, [])
     found = []
     for i, scene in enumerate(TUNING):
         simulation = scene.simulate(SCORING_SEED + i)
-        for fidelity in fidelities:
+        for fidelity in networks:
             at_50, at_100, at_250 = scores(run(simulation, fidelity, trial), simulation.truth)
             data = f"{scene.title}, {fidelity}"
             for metric, value in (
@@ -140,7 +141,21 @@ def main() -> None:
             ):
                 found.append(PresetScore(data=data, metric=metric, value=round(value, 4)))
                 print(f"{data}: {metric} {value:.3f}", flush=True)
-    save_preset(preset(networks, found), out)
+    return found
+
+
+def main() -> None:
+    """Tune both fidelities, or keep what is there, and write the preset with its scores."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--score-only", action="store_true")
+    parser.add_argument("out", type=Path, nargs="?", default=SHIPPED)
+    asked = parser.parse_args()
+    if asked.score_only:
+        networks = load_preset(asked.out).networks
+    else:
+        stacks = [scene.simulate(TUNING_SEED + i) for i, scene in enumerate(TUNING)]
+        networks = {f: parameters(tune(f, stacks), f) for f in START}
+    save_preset(preset(networks, held_out_scores(networks)), asked.out)
 
 
 if __name__ == "__main__":

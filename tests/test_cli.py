@@ -320,4 +320,7 @@ def test_training_needs_something_to_learn_from(folder, refused, tmp_path):
     assert "nothing to learn from" in refused("train", *PSF, *out)
     assert "nothing to learn from" in refused("train", folder / "cells.tif", *PSF, *out)
     assert "Gaussian PSF only" in refused("train", "--simulate", *out)
+    few = refused("train", "--simulate", *PSF, *out, "--training-frames", "1")
+    assert "Frames: 1 is not usable" in few
+    assert "--training-frames" in few
     assert not list(tmp_path.iterdir())

@@ -233,6 +233,8 @@ def explain(error: ValidationError) -> InputError:
     """Turn a validation error into one sentence that names the setting and its range."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"] if str(part).islower()]
+    if error.title == Training.__name__:
+        path = ["training", *path]
     if first["type"] == "value_error":
         return InputError(str(first["ctx"]["error"]), field=".".join(path) or None)
     if first["type"] == "extra_forbidden":
@@ -251,6 +253,8 @@ def explain(error: ValidationError) -> InputError:
 
 def _field_at(path: list[str]) -> Any:
     model: Any = Recipe
+    if path[:1] == ["training"]:
+        model, path = Training, path[1:]
     field = None
     for name in path:
         fields = getattr(model, "model_fields", {})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unfold.imaging.camera import noise_variance
+from napari_unfold.imaging.camera import noise_skewness, noise_variance
 from napari_unfold.recipe import Camera
 
 WINDOW_PX = 8
@@ -19,7 +19,7 @@ WINDOW_PX = 8
 
 VALUES_PER_WINDOW = 1000
 
-DIM_PHOTONS = 10.0
+DIM_PHOTONS = 3.0
 PATCH_PX = 4
 """Below this background, in units of the excess noise, patches are looked at instead of pixels."""
 
@@ -85,11 +85,16 @@ def _dark_level(photons: NDArray[np.floating], camera: Camera) -> float:
 
 
 def _half_gaussian_center(photons: NDArray[np.floating], camera: Camera) -> float:
-    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the values."""
+    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the values.
+
+    Photon noise is skewed, by ``g``, and more than half of it lies below its mean; to first order
+    (Edgeworth) that divides the right hand side by ``1 + g / (3 sqrt(2 pi))``.
+    """
     ordered = np.sort(photons.ravel().astype(np.float64))
     below = np.arange(1, len(ordered) + 1)
     mean_distance = ordered - np.cumsum(ordered) / below
     expected = np.sqrt(2.0 / math.pi * noise_variance(ordered, camera))
+    expected /= 1.0 + noise_skewness(ordered, camera) / (3.0 * math.sqrt(2.0 * math.pi))
     # a few lowest values say little, and no value at all scatters around zero photons
     usable = (below >= min(16, len(ordered))) & (expected > 0)
     crossed = np.flatnonzero(usable & (mean_distance >= expected))

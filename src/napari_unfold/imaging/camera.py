@@ -44,6 +44,19 @@ def noise_variance(mean_photons: NDArray[np.floating], camera: Camera) -> NDArra
     return variance
 
 
+def noise_skewness(mean_photons: NDArray[np.floating], camera: Camera) -> NDArray[np.float64]:
+    """Skewness of a pixel whose expected signal is `mean_photons`.
+
+    Third cumulant over the variance to the power 3/2; with ``F`` the excess noise, the third
+    cumulant of Poisson electrons with Gamma distributed gain is ``F (2 F - 1) x mean``.
+    """
+    mean = np.maximum(np.asarray(mean_photons, dtype=np.float64), 0.0)
+    excess = camera.excess_noise
+    third = excess * (2.0 * excess - 1.0) * mean
+    variance = np.maximum(noise_variance(mean, camera), 1e-12)
+    return np.asarray(third / variance**1.5)
+
+
 def expose(
     mean_photons: NDArray[np.floating], camera: Camera, rng: np.random.Generator
 ) -> NDArray[np.uint16]:
