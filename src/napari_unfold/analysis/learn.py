@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.analysis.prepare import load_psf, prepare
+from napari_unfold.analysis.prepare import prepare
 from napari_unfold.analysis.train import Outcome, Trained, TrainingSet, train
 from napari_unfold.files.presets import Preset, PresetScore
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.camera import to_photons
-from napari_unfold.imaging.forward import forward_operator
+from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.imaging.simulate import simulate
 from napari_unfold.jobs import (
@@ -74,6 +74,7 @@ class Learned:
 class _Data:
     """Frames to learn from, and in words where they come from."""
 
+    operator: ForwardOperator
     frames: TrainingSet
     start: NetworkParameters
     source: str
@@ -129,10 +130,7 @@ def learn(
             field="training.frames",
         )
     learning, checking = data.frames.split(training.validation_share)
-    shape = data.frames.y.shape[-2], data.frames.y.shape[-1]
-    operator = forward_operator(
-        shape, recipe.solver.upsampling, load_psf(recipe.optics), device=chosen
-    )
+    operator = data.operator
     loss = make_loss(training.loss, data.start.reference.molecule_photons)
     classical = UnfoldedNetwork(operator, data.start, device=chosen)
     before = final_iterate(classical, checking.y[:1], checking.b)[0].cpu().numpy()
@@ -282,7 +280,7 @@ def _from_stack(
         penalty=recipe.solver.penalty,
         iterations=recipe.solver.iterations,
     )
-    return _Data(known, start, source)
+    return _Data(setup.network.operator, known, start, source)
 
 
 def _resumed(preset: Preset, recipe: Recipe) -> NetworkParameters:

@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from torch.nn import functional
 
 from napari_unfold.analysis.refine import CameraLikelihood, Molecules, SpotModel, fit
+from napari_unfold.imaging.camera import noise_variance
 from napari_unfold.recipe import Camera, Localization
 
 SPLIT_ROUNDS = 3
@@ -136,7 +137,6 @@ class Localizer:
         last = np.array(background.shape) - 1
         rows, columns = np.minimum(position.astype(int), last).T
         local = background[rows, columns].astype(np.float64)
-        variance = self.camera.excess_noise * local + self._read_variance
         return pd.DataFrame(
             {
                 "frame": molecules.frame.cpu().numpy() + first_frame,
@@ -145,7 +145,7 @@ class Localizer:
                 "sigma_nm": self.sigma_px * self.pixel_size_nm,
                 "photons": molecules.photons.cpu().numpy().astype(np.float64),
                 "background_photons": local,
-                "noise_photons": np.sqrt(variance),
+                "noise_photons": np.sqrt(noise_variance(local, self.camera)),
             }
         )
 

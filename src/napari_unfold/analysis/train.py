@@ -106,7 +106,6 @@ def train(
     *,
     outer_iterations: int = 40,
     search_start: bool = True,
-    history: list[dict[str, float]] | None = None,
 ) -> Job:
     """Learn step sizes, weight, threshold and the bend of the log-sum penalty.
 
@@ -122,8 +121,6 @@ def train(
         Steps of the scaled gradient projection.
     search_start : bool
         Try several weights and thresholds and start from the best.
-    history : list of dict, optional
-        Metrics of an earlier training that is resumed from `start`.
 
     Yields
     ------
@@ -131,7 +128,6 @@ def train(
         `Metric` and `Checkpoint` (holding a `Trained`) at every outer iteration; the last is a
         `Result` that holds a `Trained`.
     """
-    history = list(history or [])
     if search_start:
         start = yield from _best_start(operator, start, training, loss)
     network = UnfoldedNetwork(operator, start, dtype=training.y.dtype, device=training.y.device)
@@ -140,7 +136,7 @@ def train(
     yield Stage("Learning")
     best, best_loss = start, math.inf
     outcome: Outcome = "learned"
-    begin = len(history)
+    history: list[dict[str, float]] = []
     value = closure(False).item()
     for iteration in range(outer_iterations + 1):
         if iteration > 0:
@@ -149,18 +145,18 @@ def train(
         metrics = _metrics(network, validation, x, loss) | {"training loss": value}
         history.append(metrics)
         yield Progress(iteration, outer_iterations)
-        yield Metric(begin + iteration, metrics)
+        yield Metric(iteration, metrics)
         if not math.isfinite(metrics["validation loss"]):
             outcome = "diverged"
             break
         if metrics["validation loss"] < best_loss:
             best, best_loss = learned_parameters(network, start), metrics["validation loss"]
-            yield Checkpoint(Trained(best, history, outcome))
+            yield Checkpoint(Trained(best, list(history), outcome))
             yield Preview(x[0])
-        if _is_stalled(history[begin:]):
+        if _is_stalled(history):
             outcome = "stalled"
             break
-    if history and history[-1]["filled pixels"] == 0:
+    if history[-1]["filled pixels"] == 0:
         outcome = "zero"
     yield from _explain(outcome)
     yield Result(Trained(best, history, outcome))

@@ -15,11 +15,6 @@ from napari_unfold.files.atomic import replacing
 NM_PER_CM = 1e7
 
 
-def _tags(pixel_size_nm: float) -> dict[str, Any]:
-    per_cm = NM_PER_CM / pixel_size_nm
-    return {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
-
-
 def write_image(image: NDArray[np.generic], path: Path, pixel_size_nm: float) -> None:
     """Write a 2-D image ``(Y, X)`` or a stack ``(T, Y, X)`` as an ImageJ TIFF.
 
@@ -53,7 +48,9 @@ class FrameWriter:
     """
 
     def __init__(self, path: Path, pixel_size_nm: float) -> None:
-        self._path, self._tags = path, _tags(pixel_size_nm)
+        per_cm = NM_PER_CM / pixel_size_nm
+        self._path = path
+        self._tags = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
 
     def __enter__(self) -> Self:
         self._open = ExitStack()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,7 +131,7 @@ def gaussian_matrix(n_pixels: int, upsampling: int, sigma_px: float | torch.Tens
     tensor (n_pixels, n_pixels * upsampling), float64 unless `sigma_px` is a tensor
     """
     sigma = torch.as_tensor(sigma_px, dtype=None if torch.is_tensor(sigma_px) else torch.float64)
-    options = {"dtype": sigma.dtype, "device": sigma.device}
-    edges = torch.arange(n_pixels + 1, **options)  # type: ignore[call-overload]
-    centers = (torch.arange(n_pixels * upsampling, **options) + 0.5) / upsampling  # type: ignore[call-overload]
+    options: dict[str, Any] = {"dtype": sigma.dtype, "device": sigma.device}
+    edges = torch.arange(n_pixels + 1, **options)
+    centers = (torch.arange(n_pixels * upsampling, **options) + 0.5) / upsampling
     return _normal_cdf((edges[:, None] - centers) / sigma).diff(dim=0)
