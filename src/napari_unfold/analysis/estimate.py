@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_unfold.analysis.measured import Measured
 from napari_unfold.analysis.photon_transfer import NoiseWindows, PhotonTransfer
 from napari_unfold.analysis.psf_width import (
     SIGMA_RANGE_PX,
     TILE_PX,
     FluctuationSpectrum,
-    PSFWidth,
 )
 from napari_unfold.analysis.sample import SAMPLE_PIXELS, frame_range, sample_runs
 from napari_unfold.files.stacks import Stack
@@ -37,26 +37,14 @@ SPIKE_DEVIATIONS = 10.0
 SPIKE_SHARPNESS = 0.15
 """A spike is so many standard deviations bright, and its neighbours are less than this share."""
 
-CANNOT_TELL = {"psf": 0.1, "gain": 0.2}
-"""An estimate with a larger relative standard error is not offered."""
+LARGEST_ERROR_PSF, LARGEST_ERROR_GAIN = 0.1, 0.2
+"""Estimates with larger relative standard errors are not offered."""
+
+LARGEST_COLOUR = 0.3
+"""Nor is the gain if noise at the highest frequencies differs by this, as a natural logarithm."""
 
 
 _AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A value with its standard error."""
-
-    value: float
-    standard_error: float
-
-    def contradicts(self, value: float) -> bool:
-        """Whether another value lies beyond three standard errors."""
-        return abs(value - self.value) > 3.0 * self.standard_error
-
-    def __mul__(self, factor: float) -> Measured:
-        return Measured(self.value * factor, self.standard_error * abs(factor))
 
 
 @dataclass(frozen=True)
@@ -67,30 +55,15 @@ class Estimate:
     ----------
     psf_sigma_px : Measured or None
         Sigma of the Gaussian, pixel-integrated PSF, in camera pixels.
-    transfer_adu : Measured or None
-        Gain times excess noise, in ADU per photon. Noise tells this product only.
-    dark_adu : Measured or None
-        Grey value at which the noise would vanish: the offset, less what read noise takes off.
+    transfer : PhotonTransfer or None
+        How the noise of the camera grows with the light, hence gain and offset.
     notes : tuple of str
-        What could not be told or is doubtful, and what to do about it.
+        What could not be told, and what to do about it.
     """
 
     psf_sigma_px: Measured | None
-    transfer_adu: Measured | None
-    dark_adu: Measured | None
+    transfer: PhotonTransfer | None
     notes: tuple[str, ...] = ()
-
-    def adu_per_photon(self, excess_noise: float) -> Measured | None:
-        """Return the gain of a camera whose excess noise is known from its type."""
-        return None if self.transfer_adu is None else self.transfer_adu * (1.0 / excess_noise)
-
-    def offset_adu(self, excess_noise: float, read_noise_photons: float) -> Measured | None:
-        """Return the offset of a camera whose excess noise and read noise are known."""
-        if self.dark_adu is None or self.transfer_adu is None:
-            return None
-        read_variance = (read_noise_photons * self.transfer_adu.value / excess_noise) ** 2
-        raised = read_variance / self.transfer_adu.value
-        return Measured(self.dark_adu.value + raised, self.dark_adu.standard_error)
 
 
 def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(None)) -> Job:
@@ -143,11 +116,11 @@ def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(N
         yield Progress(done + 1, len(units))
 
     yield Stage("Fitting the PSF")
-    width = spectrum.fit(per_block)
+    psf = spectrum.fit(per_block)
     yield Stage("Fitting the noise of the camera")
     known = camera.excess_noise, camera.read_noise_photons
-    transfer = windows.fit(width.sigma_px, *known, per_block)
-    yield Result(_judged(width, transfer))
+    transfer = windows.fit(psf.value, *known, per_block)
+    yield Result(_judged(psf, transfer, windows.whiteness(psf.value)))
 
 
 def _check(stack: Stack, span: tuple[int, int]) -> None:
@@ -206,26 +179,29 @@ def _without_spikes(frame: NDArray[np.float32]) -> NDArray[np.float32]:
     return cleaned
 
 
-def _judged(width: PSFWidth, transfer: PhotonTransfer | None) -> Estimate:
+def _judged(psf: Measured, transfer: PhotonTransfer | None, whiteness: float) -> Estimate:
     """Keep what is certain enough, and say what is not."""
     notes = []
-    psf = Measured(width.sigma_px, width.standard_error_px)
     low, high = SIGMA_RANGE_PX
-    at_bound = not 1.05 * low < psf.value < 0.95 * high
-    uncertain = not psf.standard_error < CANNOT_TELL["psf"] * psf.value
-    if at_bound or uncertain:
+    certain = psf.standard_error < LARGEST_ERROR_PSF * psf.value
+    certain = certain and 1.05 * low < psf.value < 0.95 * high
+    if not certain:
         notes.append(
             "The PSF cannot be told: too little changes from frame to frame beside the noise. "
             "Use more frames, or measure a bead"
         )
-    gain = dark = None
-    if transfer is not None and transfer.slope_error < CANNOT_TELL["gain"] * transfer.slope:
-        gain = Measured(transfer.slope, transfer.slope_error)
-        dark = Measured(transfer.dark, transfer.dark_error)
-    if gain is None:
+    gain = transfer.slope if transfer else None
+    if abs(np.log(whiteness)) > LARGEST_COLOUR:
+        notes.append(
+            "Offset and gain cannot be told: the noise of neighbouring pixels is not independent, "
+            "as after smoothing, interpolation or compression. Use the raw frames"
+        )
+        transfer = None
+    elif gain is None or not gain.standard_error < LARGEST_ERROR_GAIN * gain.value:
         notes.append(
             "Offset and gain cannot be told: the frames are too evenly lit, or too few, to show "
             "how the noise grows with the light. Take them from the camera's data sheet and a "
             "dark frame"
         )
-    return Estimate(None if at_bound or uncertain else psf, gain, dark, tuple(notes))
+        transfer = None
+    return Estimate(psf if certain else None, transfer, tuple(notes))

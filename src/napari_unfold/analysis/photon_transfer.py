@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unfold.analysis.psf_width import gaussian_autocorrelation, jackknife_error
+from napari_unfold.analysis.measured import Measured, jackknife_error
+from napari_unfold.analysis.psf_width import gaussian_autocorrelation
 
 ORDERS = (2, 4, 6, 8)
 """Orders of the difference of neighbouring pixels; the lowest that suits the molecules is best."""
@@ -42,20 +43,28 @@ LEFTOVER_ERROR = 0.1
 
 @dataclass(frozen=True)
 class PhotonTransfer:
-    """The line ``noise variance = slope x (grey value - dark)``, in ADU, with standard errors.
+    """The line ``noise variance = slope x (grey value - dark)``, in ADU.
 
     Attributes
     ----------
-    slope, slope_error : float
-        Gain times excess noise.
-    dark, dark_error : float
-        Grey value at which the noise, read noise included, would vanish.
+    slope : Measured
+        Gain times excess noise: noise tells their product only.
+    dark : Measured
+        Grey value at which the noise would vanish: the offset, less what read noise takes off.
     """
 
-    slope: float
-    slope_error: float
-    dark: float
-    dark_error: float
+    slope: Measured
+    dark: Measured
+
+    def adu_per_photon(self, excess_noise: float) -> Measured:
+        """Return the gain of a camera whose excess noise is known from its type."""
+        return self.slope * (1.0 / excess_noise)
+
+    def offset_adu(self, excess_noise: float, read_noise_photons: float) -> Measured:
+        """Return the offset of a camera whose excess noise and read noise are known."""
+        read_noise_adu = read_noise_photons * self.slope.value / excess_noise
+        raised = self.dark.value + read_noise_adu**2 / self.slope.value
+        return Measured(raised, self.dark.standard_error)
 
 
 class NoiseWindows:
@@ -112,9 +121,7 @@ class NoiseWindows:
         for order in ORDERS:
             if not self._parts[order]:
                 break
-            light, noise, products = np.concatenate(self._parts[order], axis=1).astype(np.float64)
-            neighbours = gaussian_autocorrelation(np.array([0.0, 1.0]), sigma_px).prod()
-            leftover = products * (_molecules_left(order, sigma_px) / neighbours)
+            light, noise, leftover = self._windows(order, sigma_px)
             sums = _BlockSums(light, np.concatenate(self._blocks[order]), self._n_blocks)
             camera = _Noise(_window_share(order), excess_noise, read_noise_photons)
             line = _weighted_line(sums, noise - leftover, camera)
@@ -129,14 +136,32 @@ class NoiseWindows:
             doubt = LEFTOVER_ERROR * share
             center = float(np.average(light, weights=weights))
             found = PhotonTransfer(
-                slope,
-                math.hypot(errors[0], doubt * slope),
-                dark,
-                math.hypot(errors[1], doubt * abs(center - dark)),
+                Measured(slope, math.hypot(errors[0], doubt * slope)),
+                Measured(dark, math.hypot(errors[1], doubt * abs(center - dark))),
             )
             if share < MOLECULES_SHARE:
                 break
         return found
+
+    def whiteness(self, sigma_px: float) -> float:
+        """Return the noise seen by a high difference of pixels over that seen by a lower one.
+
+        It is 1 where the noise of different pixels is independent, and less where images were
+        smoothed, interpolated or compressed.
+        """
+        seen = []
+        for order in ORDERS[1], ORDERS[-1]:
+            _, noise, leftover = self._windows(order, sigma_px)
+            if not leftover.mean() < 0.5 * noise.mean():
+                return 1.0  # molecules are all that is seen, or nothing is
+            seen.append(float(np.mean(noise - leftover)))
+        return seen[1] / seen[0]
+
+    def _windows(self, order: int, sigma_px: float) -> NDArray[np.float64]:
+        """Return light, noise, and the part of it that molecules left over, of all windows."""
+        light, noise, products = np.concatenate(self._parts[order], axis=1).astype(np.float64)
+        neighbours = gaussian_autocorrelation(np.array([0.0, 1.0]), sigma_px).prod()
+        return np.stack([light, noise, products * _molecules_left(order, sigma_px) / neighbours])
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ distributed around ``f``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from napari_unfold.analysis.measured import Measured, jackknife_error
 from napari_unfold.imaging.background import window_starts
 
 TILE_PX = 64
@@ -59,26 +59,6 @@ def gaussian_autocorrelation(lag_px: NDArray[np.floating], sigma_px: float) -> N
     return twice_integrated(lag + 1) - 2 * twice_integrated(lag) + twice_integrated(lag - 1)
 
 
-@dataclass(frozen=True)
-class PSFWidth:
-    """The fitted width, in pixels, and how certain it is.
-
-    Attributes
-    ----------
-    sigma_px, standard_error_px : float
-    contrast : float
-        Power of the molecules' light over that of the noise, both summed over all frequencies.
-    misfit : float
-        Root mean square deviation of the spectrum from the fit, relative to it, where molecules
-        outshine the noise; chance included.
-    """
-
-    sigma_px: float
-    standard_error_px: float
-    contrast: float
-    misfit: float
-
-
 class FluctuationSpectrum:
     """The mean power spectrum of differences of frames, gathered tile by tile.
 
@@ -110,8 +90,8 @@ class FluctuationSpectrum:
             self._sums[block] += _fold(power) / self._multiplicity
             self._counts[block] += 1
 
-    def fit(self, differences_per_block: float) -> PSFWidth:
-        """Fit the width, with the standard error of a jackknife over the blocks."""
+    def fit(self, differences_per_block: float) -> Measured:
+        """Return the PSF sigma in pixels, its standard error from a jackknife over the blocks."""
         total, n = self._sums.sum(0), float(self._counts.sum())
         spectrum = total / n
         sigma = self._sigma(spectrum)
@@ -119,19 +99,7 @@ class FluctuationSpectrum:
         parts = [p for p in zip(self._sums, self._counts, strict=True) if 0 < p[1] < n]
         left_out = [self._sigma((total - s) / (n - c), near=sigma) for s, c in parts]
         error = jackknife_error(np.log(left_out), differences_per_block)
-        shape = self._shape_of(sigma)
-        light, noise = _amplitudes(spectrum, shape, self._weights)
-        fitted = light * shape + noise
-        dominated = (self._weights > 0) & (light * shape > noise)
-        misfit = 0.0
-        if dominated.any():
-            deviation = (spectrum / fitted - 1.0)[dominated]
-            weights = self._multiplicity[dominated]
-            misfit = math.sqrt(float(np.average(deviation**2, weights=weights)))
-        contrast = light * float(np.average(shape, weights=self._multiplicity)) / noise
-        return PSFWidth(
-            sigma, sigma * math.hypot(float(error), GAUSSIAN_MODEL_ERROR), contrast, misfit
-        )
+        return Measured(sigma, sigma * math.hypot(float(error), GAUSSIAN_MODEL_ERROR))
 
     @property
     def _weights(self) -> NDArray[np.float64]:
@@ -164,23 +132,6 @@ class FluctuationSpectrum:
             loss, bounds=bounds, method="bounded", options={"xatol": 1e-4}
         )
         return math.exp(found.x)
-
-
-def jackknife_error(left_out: NDArray[np.floating], per_block: float) -> NDArray[np.float64]:
-    """Return the standard errors of estimates from differences of neighbouring frames.
-
-    Parameters
-    ----------
-    left_out : array (blocks, ...)
-        Estimates that each leave out one block.
-    per_block : float
-        Differences in a block. Neighbouring ones share a frame, so their powers have the
-        correlation 1/4, which the scatter of the blocks shows the less the shorter they are.
-    """
-    n, length = len(left_out), max(per_block, 1.0)
-    scatter = np.sum((left_out - np.mean(left_out, axis=0)) ** 2, axis=0)
-    shared = 1.5 / (1.0 + 0.5 * (length - 1.0) / length)
-    return np.asarray(np.sqrt((n - 1) / n * shared * scatter))
 
 
 def _axis_spectrum(taper: NDArray[np.float64], sigma_px: float) -> NDArray[np.float64]:
