@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,19 @@ class Measured:
     def __mul__(self, factor: float) -> Measured:
         return Measured(self.value * factor, self.standard_error * abs(factor))
 
+    @property
+    def decimals(self) -> int:
+        """Decimals worth writing: those of the second digit of the standard error."""
+        if not 0 < self.standard_error < math.inf:
+            return 3
+        return max(0, 1 - math.floor(math.log10(self.standard_error)))
+
+    def rounded(self) -> float:
+        """Return the value, as far as it is worth writing."""
+        return round(self.value, self.decimals)
+
     def __str__(self) -> str:
-        """Return both in words, to the second digit of the error."""
-        error = f"{self.standard_error:.2g}"
-        decimals = len(error.partition(".")[2]) if "e" not in error else 0
-        return f"{self.value:.{decimals}f} ± {float(error):.{decimals}f}"
+        return f"{self.value:.{self.decimals}f} ± {self.standard_error:.{self.decimals}f}"
 
 
 def jackknife_error(left_out: ArrayLike, per_block: float) -> NDArray[np.float64]:

@@ -103,7 +103,7 @@ def _options(values: dict[str, Measured], given: settings.Recipe) -> list[str]:
         return []
     options = ["--pixel-size-nm", f"{given.optics.pixel_size_nm:g}"]
     for name, value in values.items():
-        options += [_SHOWN[name][2], f"{value.value:.4g}"]
+        options += [_SHOWN[name][2], f"{value.rounded():g}"]
     if "adu_per_photon" in values:
         options += ["--excess-noise", f"{given.camera.excess_noise:g}"]
         options += ["--read-noise-photons", f"{given.camera.read_noise_photons:g}"]
