@@ -35,7 +35,7 @@ MIN_SIZE_PX = 16
 
 SPIKE_DEVIATIONS = 10.0
 SPIKE_SHARPNESS = 0.15
-"""A spike is so many standard deviations bright, and its neighbours are less than this share."""
+"""A spike is so many standard deviations bright, and its neighbours less than this share of it."""
 
 LARGEST_ERROR_PSF, LARGEST_ERROR_GAIN = 0.1, 0.2
 """Estimates with larger relative standard errors are not offered."""
@@ -168,8 +168,9 @@ def _neighbours(
 
 def _without_spikes(frame: NDArray[np.float32]) -> NDArray[np.float32]:
     """Replace hot pixels and cosmic rays, which are sharper than any PSF, by their neighbours."""
-    light = frame - frame.mean()
-    suspects = np.flatnonzero(light > SPIKE_DEVIATIONS * frame.std())
+    usual = frame[frame <= np.percentile(frame, 99.9)]
+    light = frame - usual.mean()
+    suspects = np.flatnonzero(light > SPIKE_DEVIATIONS * usual.std())
     if not len(suspects):
         return frame
     around = ndimage.maximum_filter(light, footprint=_AROUND, mode="mirror").flat[suspects]
