@@ -52,7 +52,7 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     """
     n_frames, height, width = photons.shape
     window = max(WINDOW_PX, math.ceil(math.sqrt(VALUES_PER_WINDOW / n_frames)))
-    rows, columns = _window_starts(height, window), _window_starts(width, window)
+    rows, columns = window_starts(height, window), window_starts(width, window)
     coarse = np.array([[_dark_level(photons[:, r, c], camera) for c in columns] for r in rows])
     coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
     background = _interpolate(coarse, rows, columns, (height, width))
@@ -60,8 +60,8 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     return np.asarray(np.maximum(smooth, MIN_BACKGROUND_PHOTONS), dtype=np.float32)
 
 
-def _window_starts(size: int, window: int) -> list[slice]:
-    """Half-overlapping windows that cover one axis."""
+def window_starts(size: int, window: int) -> list[slice]:
+    """Return half-overlapping windows that cover one axis, of the given side or the axis' own."""
     window = min(window, size)
     starts = range(0, max(size - window, 0) + 1, max(window // 2, 1))
     return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]

@@ -79,6 +79,7 @@ class TrainForm(SettingsForm):
         changed, self._has_stack = has_stack != self._has_stack, has_stack
         if changed:
             self._estimate(has_stack)
+            self.estimates.setVisible(has_stack)
         for row in self.training.rows:
             row.set_enabled(not (has_truth and row.key in _SIMULATED_ONLY))
 
