@@ -114,9 +114,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     )
     shuffled = table.sample(frac=1, random_state=1)
     order = ["frame", "x_nm", "y_nm"]
-    one, two = (
-        merged(t).sort_values(order, ignore_index=True) for t in (table, shuffled)
-    )
+    one, two = (merged(t).sort_values(order, ignore_index=True) for t in (table, shuffled))
     pd.testing.assert_frame_equal(one, two)
     assert one["photons"].sum() == pytest.approx(table["photons"].sum())
     assert one["detections"].sum() == len(table)

@@ -132,7 +132,7 @@ def divide_frames(frame: NDArray[np.int64], blocks: int) -> NDArray[np.intp]:
     blocks : int
         At most as many as there are frames.
     """
-    frames, index, counts = np.unique(frame, return_inverse=True, return_counts=True)
+    _, index, counts = np.unique(frame, return_inverse=True, return_counts=True)
     before = np.cumsum(counts) - counts
     wanted = before * blocks // len(frame)
     # a crowded frame may skip a block
@@ -199,7 +199,7 @@ def _peak(correlation: NDArray[np.floating]) -> NDArray[np.float64]:
     curvature = np.array([[2 * a[3], a[5]], [a[5], 2 * a[4]]])
     if np.linalg.eigvalsh(curvature).max() >= 0:
         return top.astype(float)
-    return top + np.clip(-np.linalg.solve(curvature, a[1:3]), -r, r)
+    return np.asarray(top + np.clip(-np.linalg.solve(curvature, a[1:3]), -r, r))
 
 
 def _least_squares(
@@ -218,7 +218,7 @@ def _least_squares(
         solution = least_squares(
             lambda x, y=measured: design @ x - y,
             start,
-            jac=lambda _x, y=measured: design,
+            jac=lambda *_: design,
             loss="soft_l1",
             f_scale=pixel_nm / 4.0,
         ).x

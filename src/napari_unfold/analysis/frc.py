@@ -145,13 +145,15 @@ def ring_correlation(
     height, width = first.shape
     window = tukey(height, _EDGE)[:, None] * tukey(width, _EDGE)[None, :]
     shape = [fft.next_fast_len(n, real=True) for n in first.shape]
-    one, two = (fft.rfft2((image * window).astype(np.float32), s=shape) for image in (first, second))
+    one, two = (
+        fft.rfft2((image * window).astype(np.float32), s=shape) for image in (first, second)
+    )
     radius = np.hypot(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :])
     ring = np.rint(radius * max(shape)).astype(np.intp).ravel()
     rings = max(shape) // 2 + 1
 
     def total(values: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.bincount(ring, values.ravel(), rings)[1:rings]
+        return np.bincount(ring, values.ravel(), rings)[1:rings].astype(np.float64)
 
     cross = total((one * np.conj(two)).real)
     power = np.sqrt(total(np.abs(one) ** 2) * total(np.abs(two) ** 2))
@@ -204,7 +206,8 @@ def _smooth(
     first = np.ceil(ring / (1.0 + _SMOOTHED_SHARE)).astype(np.intp) - 1
     last = np.minimum(np.floor(ring * (1.0 + _SMOOTHED_SHARE)).astype(np.intp), len(ring))
     weighted, weight = (
-        np.concatenate([[0.0], np.cumsum(values)]) for values in (frequency * correlation, frequency)
+        np.concatenate([[0.0], np.cumsum(values)])
+        for values in (frequency * correlation, frequency)
     )
     return np.asarray((weighted[last] - weighted[first]) / (weight[last] - weight[first]))
 

@@ -92,7 +92,7 @@ def _assign(
     settings: Merging,
     molecule: NDArray[np.intp],
 ) -> Iterator[Event]:
-    """Number the molecules, writing into `molecule`; the table is ordered by frame."""
+    """Write the number of its molecule for each row of the table, which is ordered by frame."""
     xy = table[["x_nm", "y_nm"]].to_numpy()
     frames, starts = np.unique(table["frame"], return_index=True)
     stops = [*starts, len(table)][1:]
@@ -146,10 +146,10 @@ def _merged(
     import pandas as pd
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(molecule, values)
+        return np.bincount(molecule, values).astype(np.float64)
 
     ones = np.ones(len(table))
-    known = {"detections": ones, **{name: table[name].to_numpy(float) for name in table}}
+    known = {"detections": ones, **{str(name): table[name].to_numpy(float) for name in table}}
     weights = total(weight)
     merged = {}
     for name, values in known.items():

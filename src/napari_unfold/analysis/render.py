@@ -146,9 +146,7 @@ def _profiles(
     index = first[:, None] + np.arange(pixels)
     outside = (index < 0) | (index >= length)
     shares[outside], index[outside] = 0.0, 0
-    return csr_array(
-        (shares.ravel(), index.ravel(), np.arange(n + 1) * pixels), shape=(n, length)
-    )
+    return csr_array((shares.ravel(), index.ravel(), np.arange(n + 1) * pixels), shape=(n, length))
 
 
 def _shape(

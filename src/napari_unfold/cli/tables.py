@@ -101,9 +101,7 @@ def link(
     from napari_unfold.files.localizations import write_localizations
 
     if radius_nm is not None and radius_uncertainties is not None:
-        raise InputError(
-            "the radius is given twice", "Use --radius-nm or --radius-uncertainties"
-        )
+        raise InputError("the radius is given twice", "Use --radius-nm or --radius-uncertainties")
     chosen: dict[str, Any] = {"dark_frames": dark_frames}
     if radius_nm is not None:
         chosen |= {"radius": radius_nm}
