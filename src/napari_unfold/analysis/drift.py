@@ -58,6 +58,11 @@ class DriftCorrection:
     block_frames: NDArray[np.float64]
     disagreement_nm: float
 
+    def range_nm(self) -> tuple[float, float]:
+        """Return how far the sample moved in all, in x and in y."""
+        x, y = (np.ptp(self.curve[f"drift_{axis}_nm"].to_numpy()) for axis in ("x", "y"))
+        return float(x), float(y)
+
     def chart(self) -> Chart:
         """Return the drift over the frames, with a point for each block."""
         frame = self.curve["frame"].to_numpy(float)

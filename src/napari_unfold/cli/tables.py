@@ -159,12 +159,9 @@ def drift(
         figure: partial(save_chart, found.chart()),
     }
     _write_together(files)
-    width_nm, height_nm = (
-        float(found.curve[name].max() - found.curve[name].min())
-        for name in ("drift_x_nm", "drift_y_nm")
-    )
+    x_nm, y_nm = found.range_nm()
     typer.echo(
-        f"Drift over {width_nm:.0f} nm in x and {height_nm:.0f} nm in y removed; "
+        f"Drift over {x_nm:.0f} nm in x and {y_nm:.0f} nm in y removed; "
         f"{len(found.block_frames)} blocks of frames, which disagree with the curve by "
         f"{found.disagreement_nm:.2g} nm (rms). Written to {out}"
     )
