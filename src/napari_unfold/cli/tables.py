@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_unfold import table_recipe as settings
+from napari_unfold.analysis.table import COLUMNS
 from napari_unfold.cli.options import help_of, number_or
 from napari_unfold.cli.progress import run_with_progress
 from napari_unfold.jobs import InputError, UnfoldError
@@ -54,8 +55,8 @@ def filter_table(
         typer.Option(
             "--where",
             help="Condition such as 'photons > 500' or '80 < sigma_nm < 160'; repeatable, all "
-            "must hold. Columns: frame (counted from 0), x_nm, y_nm, sigma_nm, photons, "
-            "background_photons, noise_photons, uncertainty_nm, detections, quality.",
+            f"must hold. Columns: {', '.join(column.name for column in COLUMNS)}. Frames "
+            "count from 0.",
         ),
     ],
     camera_pixel_nm: CameraPixel = None,
