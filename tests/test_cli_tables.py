@@ -145,7 +145,7 @@ def test_a_table_in_pixels_needs_the_camera_pixel(run, tmp_path) -> None:
         (("drift", "--blocks", "few"), "'few' is neither a number nor 'auto'"),
         (("drift", "--blocks", 200, "--largest-drift-nm", 0), "Largest drift"),
         (("drift", "--figure", "drift.jpeg"), "does not end in .png"),
-        (("render", "--pixel-size-nm", 0), "Pixel size (nm)"),
+        (("render", "--pixel-size-nm", 0), "Pixel size"),
         (("render", "--width-nm", -3), "Gaussians of -3 nm"),
         (("render", "--size-nm", 0, 100), "--size-nm"),
         (("render", "--camera-pixel-nm", 0), "--camera-pixel-nm"),

@@ -229,22 +229,17 @@ class Recipe(Section):
     localization: Localization = Field(default_factory=Localization)
 
 
-def explain(error: ValidationError, model: type[Section] | None = None) -> InputError:
-    """Turn a validation error into one sentence that names the setting and its range.
-
-    `model` is the section that was validated if it is not a part of the `Recipe`.
-    """
+def explain(error: ValidationError) -> InputError:
+    """Turn a validation error into one sentence that names the setting and its range."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"] if str(part).islower()]
     if error.title == Training.__name__:
-        model = Training
-    if model is not None:
-        path = [model.__name__.lower(), *path]
+        path = ["training", *path]
     if first["type"] == "value_error":
         return InputError(str(first["ctx"]["error"]), field=".".join(path) or None)
     if first["type"] == "extra_forbidden":
         return InputError(f"'{path[-1]}' is not a known setting", "Check its spelling")
-    field = _field_at(path, model)
+    field = _field_at(path)
     name = field.title if field else ".".join(path)
     if field and _unit(field):
         name = f"{name} ({_unit(field)})"
@@ -256,10 +251,10 @@ def explain(error: ValidationError, model: type[Section] | None = None) -> Input
     )
 
 
-def _field_at(path: list[str], section: type[Section] | None) -> Any:
+def _field_at(path: list[str]) -> Any:
     model: Any = Recipe
-    if section is not None:
-        model, path = section, path[1:]
+    if path[:1] == ["training"]:
+        model, path = Training, path[1:]
     field = None
     for name in path:
         fields = getattr(model, "model_fields", {})

@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError, field_validator
 
-from napari_unfold.recipe import Section, _setting, explain
+from napari_unfold.jobs import InputError
+from napari_unfold.recipe import Section, _setting
 
 RadiusUnit = Literal["nm", "uncertainty"]
 RenderStyle = Literal["gaussians", "histogram"]
@@ -139,4 +140,14 @@ def checked(model: type[_Model], values: dict[str, Any]) -> _Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise explain(error, model) from error
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        key = f"{model.__name__.lower()}.{name}"
+        if first["type"] == "value_error":
+            raise InputError(str(first["ctx"]["error"]), field=key) from error
+        title = model.model_fields[name].title if name in model.model_fields else name
+        raise InputError(
+            f"{title}: {first['input']!r} is not usable ({first['msg'].lower()})",
+            "Give a value in that range",
+            field=key,
+        ) from error

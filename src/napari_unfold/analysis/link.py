@@ -158,6 +158,8 @@ def _merged(
             merged[name] = values[np.unique(molecule, return_index=True)[1]]
         elif name in _SUMMED:
             merged[name] = total(values)
+        elif name == "uncertainty_photons":
+            merged[name] = np.sqrt(total(values**2))
         elif name.startswith("uncertainty"):
             merged[name] = np.sqrt(total((weight * values) ** 2)) / weights
         else:
