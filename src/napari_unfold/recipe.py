@@ -217,6 +217,29 @@ class Training(Section):
         gt=0,
         le=100,
     )
+    steepness: float = _setting(
+        0.5,
+        "Softness (ρ)",
+        "Half width of the passage from an empty to a full pixel around the threshold, relative to "
+        "it; small is sharp. Localization and tolerant loss.",
+        gt=0,
+        lt=1,
+    )
+    huber_width: float = _setting(
+        0.1,
+        "Huber width (δ)",
+        "Differences of pixels up to it count by their square, larger ones by their size. "
+        "Localization loss; in the unit of the full pixel.",
+        gt=0,
+        le=1000,
+    )
+    full_pixel: float = _setting(
+        1.0,
+        "Full pixel (M)",
+        "Value of a pixel that holds a molecule; 1 or 255 in the paper. Localization loss.",
+        gt=0,
+        le=1e6,
+    )
 
 
 class Recipe(Section):

@@ -12,8 +12,8 @@ from napari_unfold.cli.options import FLAGS
 from napari_unfold.cli.train import train
 from napari_unfold.jobs import UnfoldError
 
-app.command()(train)
 tables.add_to(app)
+app.command()(train)
 
 __all__ = ["app", "main"]
 

@@ -30,6 +30,12 @@ FLAGS = {
     "training.outer_iterations": "--steps",
     "training.frames": "--training-frames",
     "training.density_per_um2": "--density",
+    "training.steepness": "--steepness",
+    "training.huber_width": "--huber-width",
+    "training.full_pixel": "--full-pixel",
+    "preset": "--preset",
+    "frames": "--frames",
+    "device": "--device",
     "conditions": "--where",
     "merging.radius": "--radius-nm or --radius-uncertainties",
     "merging.radius_unit": "--radius-nm",
@@ -42,9 +48,6 @@ FLAGS = {
     "resolution.halves": "--halves",
     "resolution.pixel_size_nm": "--pixel-size-nm",
     "camera_pixel_nm": "--camera-pixel-nm",
-    "preset": "--preset",
-    "frames": "--frames",
-    "device": "--device",
 }
 """The option behind each field that an error may name."""
 

@@ -201,7 +201,7 @@ class JobWidget(QWidget):
         for widget in inputs:
             column.addWidget(widget)
         column.addStretch(1)
-        area = VerticalScrollArea()
+        area = _VerticalScrollArea()
         area.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -211,7 +211,7 @@ class JobWidget(QWidget):
         return outer
 
 
-class VerticalScrollArea(QScrollArea):
+class _VerticalScrollArea(QScrollArea):
     """A scroll area as wide as its content needs, so that nothing is cut off at the right."""
 
     def __init__(self) -> None:

@@ -25,6 +25,7 @@ from napari_unfold.plugin.widgets.form import sentence
 from napari_unfold.plugin.widgets.job_panel import duration
 from napari_unfold.plugin.widgets.job_runner import Outcome
 from napari_unfold.plugin.widgets.job_widget import JobWidget
+from napari_unfold.plugin.widgets.preset_store import store
 from napari_unfold.plugin.widgets.preview import LivePreview
 from napari_unfold.plugin.widgets.remember import load_last_settings
 from napari_unfold.plugin.widgets.save_preset import SavePresetDialog
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unfold.analysis.learn import Learned
+    from napari_unfold.files.presets import Preset
 
 _PRESET_NAME = "my-microscope"
 """Until the user gives it another."""
@@ -79,8 +81,10 @@ class TrainWidget(JobWidget):
         self.dialog: SavePresetDialog | None = None
         self._lay_out_all()
         self._restore()
+        self._offer_starts()
         self.data.changed.connect(self._on_edited)
         self.save_button.clicked.connect(self.save_preset)
+        store.changed.connect(self._offer_starts)
         napari_viewer.events.theme.connect(self._adopt_theme)
         self._adopt_theme()
         self._on_layer()
@@ -119,6 +123,7 @@ class TrainWidget(JobWidget):
             stack=stack,
             truth=truth,
             frames=self.stack.frames() if stack is not None else slice(None),
+            resume=self.form.start(),
             device=self.form.device(),
         )
 
@@ -159,11 +164,18 @@ class TrainWidget(JobWidget):
             self._show_learned(self.learned, "The best before the error is kept. ")
             self._refresh()
 
+    def _offer_starts(self) -> None:
+        from napari_unfold.files.presets import list_presets
+
+        last = [] if self.learned is None else [_titled(self.learned.preset)]
+        self.form.set_starts([*last, *list_presets()])
+
     def _show_learned(self, learned: Learned, how: str) -> None:
         self.learned = learned
         self._comparison.show(learned, self._run.placement, self._run.stack_width)
         taken = duration(time.monotonic() - self._run.started)
-        self.panel.show_summary(f"{how}{_gain(learned.history)}, {taken}")
+        self._offer_starts()
+        self.panel.show_summary(f"{how}{_gain(learned)}, {taken}")
 
     def _on_saved(self, title: str, path: str) -> None:
         self.panel.show_summary(
@@ -220,14 +232,18 @@ class TrainWidget(JobWidget):
         outer.addLayout(buttons)
 
 
-def _gain(history: list[dict[str, float]]) -> str:
+def _titled(preset: Preset) -> Preset:
+    return preset.model_copy(update={"title": "What was learned last"})
+
+
+def _gain(learned: Learned) -> str:
     """Return in words what was gained in the frames that were held out."""
-    start, best = history[0], min(history, key=lambda step: step["validation loss"])
+    start, best = learned.history[0], learned.history[learned.best]
     changes = [
         f"{title} {start[key]:.3g} → {best[key]:.3g}"
         for title, key in (("Jaccard index", "Jaccard index"), ("loss", "validation loss"))
     ]
-    step = f"step {history.index(best)} of {len(history) - 1}"
+    step = f"step {learned.best} of {len(learned.history) - 1}"
     return f"Held-out frames: {', '.join(changes)} ({step})"
 
 
