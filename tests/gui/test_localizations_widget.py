@@ -178,7 +178,7 @@ def test_drift_is_removed_and_shown(widget, viewer, points, table, qtbot, tmp_pa
     assert widget.curve_button.isHidden()
     run(widget, qtbot, "Correct drift")
     made = table_of_layer(viewer.layers["molecules without drift"])
-    np.testing.assert_allclose(table["x_nm"] - made["x_nm"], 0.5 * table["frame"], atol=8.0)
+    assert np.std(table["x_nm"] - made["x_nm"] - 0.5 * table["frame"]) < 5.0
     assert widget.chart.chart.title == "Drift"
     assert not widget.chart.isHidden()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "c"), ""))
