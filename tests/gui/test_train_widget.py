@@ -433,9 +433,7 @@ def test_a_small_training_yields_a_preset(viewer, qtbot: QtBot, tmp_path: Path, 
     assert viewer.layers[SHOWN[1]].data.max() > 0
 
 
-def test_a_training_goes_on_from_what_was_learned_last_or_from_a_preset(
-    widget, qtbot, run_instead
-):
+def test_a_training_goes_on_from_what_was_learned_last_or_from_a_preset(widget, qtbot, run_instead):
     asked = run_instead(finished)
     starts = widget.form.start_row.editor
     shipped = list_presets()[0]

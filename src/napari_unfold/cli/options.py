@@ -36,6 +36,18 @@ FLAGS = {
     "preset": "--preset",
     "frames": "--frames",
     "device": "--device",
+    "conditions": "--where",
+    "merging.radius": "--radius-nm or --radius-uncertainties",
+    "merging.radius_unit": "--radius-nm",
+    "merging.dark_frames": "--dark-frames",
+    "drift.blocks": "--blocks",
+    "drift.largest_drift_nm": "--largest-drift-nm",
+    "rendering.pixel_size_nm": "--pixel-size-nm",
+    "rendering.width_nm": "--width-nm",
+    "rendering.weight": "--weight",
+    "resolution.halves": "--halves",
+    "resolution.pixel_size_nm": "--pixel-size-nm",
+    "camera_pixel_nm": "--camera-pixel-nm",
 }
 """The option behind each field that an error may name."""
 

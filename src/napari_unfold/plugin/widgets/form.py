@@ -44,6 +44,12 @@ CHOICE_TEXTS = {
     "reconstruction": "Reconstruction",
     "localization": "Localization (as in the paper)",
     "tolerant": "Tolerant localization",
+    "uncertainty": "uncertainties",
+    "gaussians": "Gaussians",
+    "histogram": "Histogram",
+    "count": "One each",
+    "photons": "Photons",
+    "blocks": "Blocks of frames",
     "filaments": "Filaments",
     "random": "Random",
 }
