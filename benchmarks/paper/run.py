@@ -110,41 +110,51 @@ def score(
     return jaccard, psnr(x, truth)
 
 
-def report(name: str) -> dict[str, Any]:
-    """Learn, test and print all models of an experiment."""
+def report(name: str, losses: list[LossName]) -> None:
+    """Learn, test, print and write the models of an experiment; other rows of its file stay."""
     experiment = EXPERIMENTS[name]()
     print(experiment.title)
     print(f"{'':42s} J 0     J 2     J 4     mean    PSNR", flush=True)
-    rows = []
-    for loss, fidelity, penalty in models(name):
+    wanted = [model for model in models(name) if model[0] in losses]
+    for loss, fidelity, penalty in wanted:
         started = time.monotonic()
         trained = learn(experiment, loss, fidelity, penalty)
         jaccard, noise_ratio = score(experiment, trained.parameters, loss)
-        rows.append(
-            {
-                "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
-                "psnr": noise_ratio, "outcome": trained.outcome, "history": trained.history,
-                "best": trained.best,
-                "parameters": trained.parameters.model_dump(mode="json"),
-                "seconds": time.monotonic() - started,
-            }
-        )  # fmt: skip
+        row = {
+            "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
+            "psnr": noise_ratio, "outcome": trained.outcome, "history": trained.history,
+            "best": trained.best, "parameters": trained.parameters.model_dump(mode="json"),
+            "seconds": time.monotonic() - started,
+        }  # fmt: skip
+        keep(name, experiment.title, row)
         cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
         print(f"{f'{loss}, {fidelity}, {penalty}':42s} {cells}  {noise_ratio:.2f}", flush=True)
     for model, (*jaccard, noise_ratio) in PAPER[name].items():
         cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
         print(f"{'the paper: ' + model:42s} {cells}  {noise_ratio:.2f}")
-    return {"title": experiment.title, "paper": PAPER[name], "rows": rows}
+
+
+def keep(name: str, title: str, row: dict[str, Any]) -> None:
+    """Write a row into the file of the experiment, in the order of `models`."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    rows = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else []
+    by_model = {(r["loss"], r["fidelity"], r["penalty"]): r for r in [*rows, row]}
+    content = {
+        "title": title,
+        "paper": PAPER[name],
+        "rows": [by_model[model] for model in models(name) if model in by_model],
+    }
+    path.write_text(json.dumps(content) + "\n", "utf-8")
 
 
 def main() -> None:
-    """Run one experiment."""
+    """Run one experiment, or some of its models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=list(EXPERIMENTS))
-    name = parser.parse_args().name
-    result = report(name)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(result) + "\n", "utf-8")
+    parser.add_argument("--losses", nargs="+", choices=list(STEPS), default=list(STEPS))
+    asked = parser.parse_args()
+    report(asked.name, asked.losses)
 
 
 if __name__ == "__main__":
