@@ -172,12 +172,15 @@ def neighbourhoods(
     """
     if len(chosen) == 0:
         return
-    points = molecules.points(reach_px)
+    points, own = molecules.points(reach_px), chosen.cpu().numpy()[:, None]
     nearest = list(range(1, min(most + 1, len(molecules)) + 1))
     distance, index = cKDTree(points).query(
-        points[chosen.cpu().numpy()], nearest, distance_upper_bound=reach_px
+        points[own[:, 0]], nearest, distance_upper_bound=reach_px
     )
     counts = np.isfinite(distance).sum(axis=1)
+    # of molecules at the very same place another may come first
+    index = np.where(index == own, index[:, :1], index)
+    index[:, :1] = own
     table = molecules.table
     for count in np.unique(counts):
         members = torch.as_tensor(index[counts == count, :count], device=chosen.device)
