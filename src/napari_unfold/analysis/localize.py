@@ -125,7 +125,7 @@ class Localizer:
         found = fit(find_spots(x, self.threshold_photons, self.upsampling), frames)
         for done in range(1, ROUNDS + 1):
             yield done / steps
-            found = fit(selection.split(selection.add(found)), frames)
+            found = fit(selection.add(selection.split(found)), frames)
             found = merge(found, self.settings.merge_distance_nm / self.pixel_size_nm)
         yield (ROUNDS + 1) / steps
         found = fit(selection.remove(found), frames)
