@@ -164,7 +164,7 @@ class Localization(Section):
     """From a reconstructed frame to a list of molecules."""
 
     min_photons_fraction: float = _setting(
-        0.25,
+        0.1,
         "Faintest molecule",
         "Molecules fainter than this fraction of a typical one are discarded, and in any case "
         "those that do not stand out from the noise.",
@@ -172,14 +172,20 @@ class Localization(Section):
         le=1,
     )
     split_brightness: float = _setting(
-        1.5,
+        1.0,
         "Brightest molecule",
-        "A spot brighter than this multiple of a typical molecule is tried as two.",
+        "A spot brighter than this multiple of a typical molecule is tested for being two.",
         ge=1,
         le=1000,
     )
     merge_distance_nm: float = _setting(
-        30.0, "Merge distance", "Localizations closer than this become one.", "nm", ge=0, le=1000
+        0.0,
+        "Merge distance",
+        "Localizations closer than this become one, whatever the statistical test says of them; "
+        "0 leaves it to the test.",
+        "nm",
+        ge=0,
+        le=1000,
     )
 
 

@@ -22,6 +22,7 @@ from napari_unfold.imaging.background import (
     MIN_BACKGROUND_PHOTONS,
     detection_limit,
     estimate_background,
+    estimate_crowding,
     estimate_molecule_photons,
 )
 from napari_unfold.imaging.camera import (
@@ -204,6 +205,7 @@ def prepare(
             faintest_photons=max(
                 recipe.localization.min_photons_fraction * molecule_photons, limit
             ),
+            crowding=estimate_crowding(sample, background, molecule_photons, psf.sigma_px),
             camera=recipe.camera,
             settings=recipe.localization,
         ),

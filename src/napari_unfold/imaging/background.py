@@ -26,6 +26,12 @@ PATCH_PX = 4
 MIN_BACKGROUND_PHOTONS = 0.05
 """Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
 
+FRAMES_FOR_STRUCTURE = 20
+"""So many frames tell as much about where molecules are as their number alone."""
+
+MIN_CROWDING = 1e-3
+"""Molecules per area of a PSF and frame that are thought possible anywhere."""
+
 MIN_FRAMES_FOR_FLUCTUATIONS = 3
 """Below this number of frames the temporal variance says too little."""
 
@@ -167,3 +173,37 @@ def detection_limit(background: NDArray[np.floating], camera: Camera, point_ener
     """
     variance = float(noise_variance(np.median(background), camera))
     return 4.0 * math.sqrt(variance / point_energy)
+
+
+def estimate_crowding(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    molecule_photons: float,
+    sigma_px: float,
+) -> NDArray[np.float32]:
+    """Estimate how many molecules to expect in the area of a PSF and in one frame, at every pixel.
+
+    The mean light of the stack over that of a molecule. A few frames show chance molecules rather
+    than a structure, and count little beside the mean over the field.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons.
+    background : array (Y, X)
+    molecule_photons : float
+        Photons of a typical molecule in one frame.
+    sigma_px : float
+        PSF sigma; the area is ``4 pi sigma^2`` square pixels.
+
+    Returns
+    -------
+    array (Y, X)
+        Positive.
+    """
+    area = 4.0 * math.pi * sigma_px**2
+    here = (photons.mean(axis=0, dtype=np.float64) - background) / molecule_photons * area
+    everywhere = max(float(here.mean()), MIN_CROWDING)
+    share = len(photons) / (len(photons) + FRAMES_FOR_STRUCTURE)
+    mixed = share * here + (1.0 - share) * everywhere
+    return np.asarray(np.maximum(mixed, 0.1 * everywhere), dtype=np.float32)
