@@ -6,6 +6,7 @@ through ``A∘A`` (22). Photon noise adds to the variance alone: it does not rem
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -219,4 +220,4 @@ def time_blocks(n_frames: int, block_frames: int, smallest: int) -> list[tuple[i
     """
     n_blocks = max(1, min(round(n_frames / block_frames), n_frames // smallest))
     ends = np.linspace(0, n_frames, n_blocks + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(ends)]

@@ -164,7 +164,7 @@ def _groups(
     network: SemiBlindNetwork, start: NetworkParameters, training: TrainingSet
 ) -> list[dict[str, object]]:
     """Box constraints and scales of all parameters."""
-    sigma, step = network.operator.sigma_px.item(), float(network.step_sizes.max())
+    sigma, step = network.operator.sigma_px.item(), network.step_sizes.max().item()
     largest_weight = float(network.operator.frozen().adjoint(training.y).amax())
     brightest = float(training.truth.max())
     bounds = {

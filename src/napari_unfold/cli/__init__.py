@@ -7,11 +7,13 @@ import sys
 import typer
 
 from napari_unfold.cli.commands import app
+from napari_unfold.cli.fluctuation import fluctuation
 from napari_unfold.cli.options import FLAGS
 from napari_unfold.cli.train import train
 from napari_unfold.jobs import UnfoldError
 
 app.command()(train)
+app.command()(fluctuation)
 
 __all__ = ["app", "main"]
 

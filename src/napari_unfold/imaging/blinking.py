@@ -105,7 +105,7 @@ class FilamentPatterns:
         self.center, self.superposed = side / 2, superposed
 
     def __call__(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return positions ``(N, 2)``, y and x in nm, of a new pattern of about `count` emitters."""
+        """Return positions ``(N, 2)`` (y, x in nm) of a new pattern of about `count` emitters."""
         chosen = rng.choice(len(self.structures), self.superposed, replace=False)
         per_area = self.MARGIN**2 * self.size_nm.max() ** 2 / self.size_nm.prod()
         positions = []
@@ -153,8 +153,7 @@ def record(
         Grey values.
     """
     rows, columns = (
-        pixel_shares(positions_nm[:, axis], shape[axis], pixel_size_nm, sigma_nm)
-        for axis in (0, 1)
+        pixel_shares(positions_nm[:, axis], shape[axis], pixel_size_nm, sigma_nm) for axis in (0, 1)
     )
     movie = np.empty((len(photons), *shape), dtype=np.uint16)
     for t, of_frame in enumerate(photons):

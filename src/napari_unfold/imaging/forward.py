@@ -28,8 +28,12 @@ class ForwardOperator(Protocol):
 
     shape: tuple[int, int]
     upsampling: int
-    norm_squared: float
-    point_energy: float
+
+    @property
+    def norm_squared(self) -> float: ...  # noqa: D102
+
+    @property
+    def point_energy(self) -> float: ...  # noqa: D102
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image ``(..., qY, qX)`` photons per fine pixel as ``(..., Y, X)`` camera pixels."""
@@ -206,10 +210,10 @@ class SquaredMeasuredOperator:
     """A∘A for a measured PSF: the variance of camera pixels from that of emitters (22).
 
     Element ``A_ij`` is the share of the light of fine pixel ``j`` that falls into camera pixel
-    ``i``. It depends on the distance of the camera pixels and on where ``j`` lies in its own, one of
-    q x q phases. ``A∘A`` is therefore a sum over the phases of convolutions on the camera's grid,
-    each with the square of that phase's image. (The square of a sum over a patch is not the sum of
-    squares: squaring the PSF on the fine grid would be wrong for q > 1.)
+    ``i``. It depends on the distance of the camera pixels and on where ``j`` lies in its own, one
+    of q x q phases. ``A∘A`` is therefore a sum over the phases of convolutions on the camera's
+    grid, each with the square of that phase's image. (The square of a sum over a patch is not the
+    sum of squares: squaring the PSF on the fine grid would be wrong for q > 1.)
 
     Parameters
     ----------

@@ -195,6 +195,7 @@ class Filaments:
         return points[inside], normal[inside]
 
     def __call__(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return positions ``(count, 2)`` on the curves."""
         chosen = rng.integers(0, len(self.axis), count)
         # labels sit all around the tube; seen from above, the sine of a random angle
         offset = FILAMENT_RADIUS_NM * np.sin(rng.uniform(0, 2 * np.pi, (count, 1)))

@@ -68,6 +68,16 @@ class SemiBlindOperator(nn.Module):
         matrix_y, matrix_x = self.matrices()
         return norm_squared_bound(matrix_y) * norm_squared_bound(matrix_x)
 
+    @property
+    def norm_squared(self) -> float:
+        """`norm_bound` as a number."""
+        return self.norm_bound().item()
+
+    @property
+    def point_energy(self) -> float:
+        """``||a||^2`` of the image of one molecule of one photon far from the border."""
+        return self.frozen().point_energy
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image ``(..., qY, qX)`` as ``(..., Y, X)`` camera pixels."""
         matrix_y, matrix_x = self.matrices()
@@ -112,7 +122,7 @@ class SemiBlindNetwork(UnfoldedNetwork):
 
     def __init__(self, operator: SemiBlindOperator, parameters: NetworkParameters) -> None:
         sigma = operator.sigma_px
-        super().__init__(operator, parameters, dtype=sigma.dtype, device=sigma.device)  # type: ignore[arg-type]
+        super().__init__(operator, parameters, dtype=sigma.dtype, device=sigma.device)
         with torch.no_grad():
             self.step_sizes.mul_(operator.norm_bound())
 
