@@ -85,11 +85,11 @@ class SpatialCovariance:
         n = len(blocks)
         if n < 3:
             return None
-        sigma, amplitude = self._fit(np.average(blocks, axis=0, weights=weights))
+        sigma, amplitude = self.fit(np.average(blocks, axis=0, weights=weights))
         parts = []
         for left_out in range(n):
             keep = np.arange(n) != left_out
-            parts.append(self._fit(np.average(blocks[keep], axis=0, weights=weights[keep])))
+            parts.append(self.fit(np.average(blocks[keep], axis=0, weights=weights[keep])))
         errors = [math.sqrt((n - 1) / n * np.sum((p - p.mean()) ** 2)) for p in np.array(parts).T]
         low, high = SIGMA_RANGE_PX
         at_bound = not 1.02 * low < sigma < 0.98 * high
@@ -97,7 +97,7 @@ class SpatialCovariance:
             return None
         return PSFWidth(sigma, errors[0])
 
-    def _fit(self, covariance: NDArray[np.float64]) -> tuple[float, float]:
+    def fit(self, covariance: NDArray[np.float64]) -> tuple[float, float]:
         """Least squares for sigma, amplitude, and a pedestal that all pixels share."""
 
         def residual_of(sigma: float) -> tuple[float, float]:
