@@ -94,8 +94,9 @@ def tubulin() -> None:
         plain = "" if raw is None else f"{correlation(raw.repeat(4, 0).repeat(4, 1)):.3f}"
         fwhm, error = (FWHM_PER_SIGMA * s / 100 for s in
                        (result.data_sigma_nm, result.data_sigma_error_nm))  # fmt: skip
+        took = time.monotonic() - began
         print(f"{name:10s} {plain:8s}  {correlation(result.reconstruction):.3f}      "
-              f"{fwhm:.3f} ± {error:.3f}                {time.monotonic() - began:10.1f}")  # fmt: skip
+              f"{fwhm:.3f} ± {error:.3f}                {took:10.1f}")  # fmt: skip
     print("The simulation cut its PSF (FWHM 2.23 to 2.29 px) off at 5 x 5 pixels; a Gaussian of "
           "2.23, 2.26, 2.29 px\ncut off like that measures "
           + ", ".join(f"{cut_off(fwhm):.3f}" for fwhm in (2.23, 2.26, 2.29)) + " px.")  # fmt: skip

@@ -85,7 +85,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     outer.set(xlabel="outer iteration", ylabel="localization loss (blue)")
     sigma.set_ylabel("PSF sigma in px (orange; grey: true)")
     inner.set(xlabel="inner iteration", ylabel="energy (23) (blue)")
-    jaccard.set_ylabel("mean Jaccard index, not binarized (orange)")
+    jaccard.set_ylabel("mean J, not binarized (orange)")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
