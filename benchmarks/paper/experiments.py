@@ -2,7 +2,9 @@
 
 Left open by the text and chosen by us: the size of the images (64 x 64 camera pixels), the noise
 (standard deviation 1), the brightness in experiments 2 and 3 (uniform), the three backgrounds, and
-the number of frames that are summed in experiment 3.
+the number of frames that are summed in experiment 3. Networks learn from quarters of the training
+images, observed as images of their own: the parameters do not depend on the size, and a learning
+step takes a quarter of the time.
 """
 
 from __future__ import annotations
@@ -15,21 +17,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.analysis.train import TrainingSet
+from napari_unfold.analysis.appraisal import TrainingSet
 from napari_unfold.files.localizations import read_localizations
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.simulate import simulate
 from napari_unfold.recipe import FWHM_PER_SIGMA
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-SIDE, UPSAMPLING = 64, 4
-FINE = SIDE * UPSAMPLING
+SIDE, TRAINING_SIDE, UPSAMPLING = 64, 32, 4
+FINE, TRAINING_FINE = SIDE * UPSAMPLING, TRAINING_SIDE * UPSAMPLING
 ISBI_SIGMA_PX = 258.21 / FWHM_PER_SIGMA / 100.0
 BRIGHTEST = 255.0
 NOISE = 1.0
 BACKGROUNDS = {"low": 1.0, "medium": 5.0, "high": 20.0}
 SUMMED_FRAMES, ACTIVE_PER_FRAME = 10, 20
 SPARSE_PIXELS, SPARSE_IMAGES = 4, 8
+TRAINING_IMAGES = 6
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Experiment:
     Attributes
     ----------
     title : str
-    operator : SeparableOperator
+    training_operator, operator : SeparableOperator
+        For the quarters that are learned from, and for the images of the test.
     training, test : TrainingSet
     sparse_training : TrainingSet or None
         The very sparse set with which the paper had to train its l2 loss in experiment 1.
@@ -47,6 +51,7 @@ class Experiment:
     """
 
     title: str
+    training_operator: SeparableOperator
     operator: SeparableOperator
     training: TrainingSet
     test: TrainingSet
@@ -66,9 +71,24 @@ def _observe(
     y = rng.poisson(clean) if poisson else clean + rng.normal(0.0, NOISE, clean.shape)
     return TrainingSet(
         torch.as_tensor(y.astype(np.float32)),
-        torch.full((SIDE, SIDE), background),
+        torch.full(operator.shape, background),
         torch.as_tensor(images),
     )
+
+
+def _quarters(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut every image into four."""
+    n, half = len(images), TRAINING_FINE
+    cut = images.reshape(n, 2, half, 2, half).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(cut.reshape(4 * n, half, half))
+
+
+def _operators(sigma_px: float) -> tuple[SeparableOperator, SeparableOperator]:
+    """For training and for the test."""
+    training, test = (
+        SeparableOperator((side, side), UPSAMPLING, sigma_px) for side in (TRAINING_SIDE, SIDE)
+    )
+    return training, test
 
 
 def _random_images(n: int, low: int, high: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -83,17 +103,17 @@ def _random_images(n: int, low: int, high: int, rng: np.random.Generator) -> NDA
 def simulated() -> Experiment:
     """Experiment 1: random active pixels, Gaussian noise."""
     rng = np.random.default_rng(1)
-    operator = SeparableOperator((SIDE, SIDE), UPSAMPLING, 2.5 / UPSAMPLING)
-
-    def observed(n: int, low: int, high: int) -> TrainingSet:
-        return _observe(_random_images(n, low, high, rng), operator, 0.0, False, rng)
-
+    training_operator, operator = _operators(2.5 / UPSAMPLING)
+    sparse = _random_images(SPARSE_IMAGES, SPARSE_PIXELS, SPARSE_PIXELS, rng)
+    dense = _random_images(TRAINING_IMAGES, 75, 150, rng)
+    test = _random_images(25, 75, 150, rng)
     return Experiment(
         title="1, simulated",
+        training_operator=training_operator,
         operator=operator,
-        training=observed(10, 75, 150),
-        test=observed(25, 75, 150),
-        sparse_training=observed(SPARSE_IMAGES, SPARSE_PIXELS, SPARSE_PIXELS),
+        training=_observe(_quarters(dense), training_operator, 0.0, False, rng),
+        test=_observe(test, operator, 0.0, False, rng),
+        sparse_training=_observe(_quarters(sparse), training_operator, 0.0, False, rng),
         molecule_photons=150.0,
         background_photons=1e-2,
     )
@@ -123,7 +143,7 @@ def _microtubule_frames() -> Iterator[tuple[NDArray[np.floating], NDArray[np.flo
 def isbi(noise: str) -> Experiment:
     """Experiment 2: positions of the ISBI 2013 challenge; Gaussian noise or a background."""
     rng = np.random.default_rng(2)
-    operator = SeparableOperator((SIDE, SIDE), UPSAMPLING, ISBI_SIGMA_PX)
+    training_operator, operator = _operators(ISBI_SIGMA_PX)
     background = BACKGROUNDS["low"] if noise == "gaussian" else BACKGROUNDS[noise]
     images = np.stack(
         [_on_grid(y, x, rng.uniform(127.0, BRIGHTEST, len(y))) for y, x in _microtubule_frames()]
@@ -131,8 +151,11 @@ def isbi(noise: str) -> Experiment:
     poisson = noise != "gaussian"
     return Experiment(
         title="2, ISBI, Gaussian noise" if not poisson else f"2, ISBI, {noise} background",
+        training_operator=training_operator,
         operator=operator,
-        training=_observe(images[:8], operator, background, poisson, rng),
+        training=_observe(
+            _quarters(images[:TRAINING_IMAGES]), training_operator, background, poisson, rng
+        ),
         test=_observe(images[20:60], operator, background, poisson, rng),
         sparse_training=None,
         molecule_photons=190.0,
@@ -143,7 +166,7 @@ def isbi(noise: str) -> Experiment:
 def long_on_time() -> Experiment:
     """Experiment 3: 8731 positions, few active at a time, several frames summed."""
     rng = np.random.default_rng(3)
-    operator = SeparableOperator((SIDE, SIDE), UPSAMPLING, ISBI_SIGMA_PX)
+    training_operator, operator = _operators(ISBI_SIGMA_PX)
     path = SHARED / "sofi-tubulin" / "emitters_yx_px.csv"
     if path.is_file():
         positions = np.loadtxt(path, delimiter=",") * 100.0
@@ -156,13 +179,16 @@ def long_on_time() -> Experiment:
         y, x = positions[active].T
         return _on_grid(y, x, rng.uniform(50.0, BRIGHTEST, len(active)))
 
-    images = np.stack([image() for _ in range(48)])
+    images = np.stack([image() for _ in range(TRAINING_IMAGES + 40)])
     background = BACKGROUNDS["medium"]
     return Experiment(
         title="3, long ON time, medium background",
+        training_operator=training_operator,
         operator=operator,
-        training=_observe(images[:8], operator, background, True, rng),
-        test=_observe(images[8:], operator, background, True, rng),
+        training=_observe(
+            _quarters(images[:TRAINING_IMAGES]), training_operator, background, True, rng
+        ),
+        test=_observe(images[TRAINING_IMAGES:], operator, background, True, rng),
         sparse_training=None,
         molecule_photons=150.0,
         background_photons=background,

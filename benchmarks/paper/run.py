@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from experiments import EXPERIMENTS, Experiment
 
+from napari_unfold.analysis.appraisal import TOLERANCES_PX
 from napari_unfold.analysis.evaluate import jaccard_on_grid, psnr
-from napari_unfold.analysis.train import TOLERANCES_PX, Trained, train
+from napari_unfold.analysis.train import Trained, train
 from napari_unfold.jobs import run_to_end
 from napari_unfold.recipe import Fidelity, LossName, Penalty
 from napari_unfold.unfolding.classical import classical_parameters

@@ -7,15 +7,20 @@ leaves no half-written file behind.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 Device = Literal["auto", "cpu", "cuda"]
+T = TypeVar("T")
+
+SECONDS_BETWEEN_PULSES = 0.1
 
 
 class UnfoldError(Exception):
@@ -92,13 +97,18 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Pulse:
+    """The job is at work; nothing new, but it can be stopped here."""
+
+
+@dataclass(frozen=True)
 class Result:
     """The job is complete; always the last event."""
 
     value: Any
 
 
-Event = Stage | Progress | Note | Preview | Metric | Checkpoint | Result
+Event = Stage | Progress | Note | Preview | Metric | Checkpoint | Pulse | Result
 Job = Generator[Event, None, None]
 
 
@@ -118,6 +128,48 @@ def run_to_end(job: Iterator[Event], on_event: Callable[[Event], None] | None = 
         if isinstance(event, Result):
             value = event.value
     return value
+
+
+Check = Callable[[], None]
+"""Called now and then by work that may be stopped; raises to stop it."""
+
+
+def in_background(work: Callable[[Check], T]) -> Generator[Event, None, T]:
+    """Do one long piece of work in a thread, with a `Pulse` every tenth of a second.
+
+    Parameters
+    ----------
+    work : callable
+        Is given a function that it calls often; when the generator is closed that function
+        raises, and the work ends.
+
+    Returns
+    -------
+    object
+        What `work` returns; what it raises is raised here.
+    """
+    stopped = threading.Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise _StoppedError
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        result = pool.submit(work, check)
+        try:
+            while True:
+                try:
+                    return result.result(timeout=SECONDS_BETWEEN_PULSES)
+                except TimeoutError:
+                    if result.done():
+                        raise
+                yield Pulse()
+        finally:
+            stopped.set()
+
+
+class _StoppedError(Exception):
+    """Ends work whose job was closed; never seen outside."""
 
 
 def choose_device(device: Device = "auto") -> torch.device:

@@ -1,18 +1,23 @@
 """Learning: what it must improve, what it must not touch, and how it ends when it fails."""
 
+import threading
+from itertools import islice
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from napari_unfold.analysis.appraisal import TrainingSet
 from napari_unfold.analysis.learn import Learned, learn, truth_images
-from napari_unfold.analysis.train import Trained, TrainingSet, train
+from napari_unfold.analysis.train import Trained, train
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.imaging.simulate import simulate
-from napari_unfold.jobs import Checkpoint, InputError, Metric, Note, Result, run_to_end
+from napari_unfold.jobs import Checkpoint, InputError, Metric, Note, Pulse, Result, run_to_end
 from napari_unfold.recipe import Background, Optics, Recipe, Solver, Training
+from napari_unfold.unfolding.backward import unrolled
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
 from napari_unfold.unfolding.network import UnfoldedNetwork
@@ -33,14 +38,20 @@ def some_frames(n=6, side=12, molecules=6, seed=0):
     return operator, TrainingSet(y, torch.full((side, side), 5.0), torch.tensor(truth))
 
 
-def test_the_checkpointed_network_has_the_same_output_and_gradient():
-    operator, frames = some_frames(2)
-    parameters = classical_parameters(operator, PHOTONS, 5.0, iterations=23)
+@pytest.mark.parametrize("penalty", ["l1", "log-sum"])
+@pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
+@pytest.mark.parametrize("run", [UnfoldedNetwork.checkpointed, unrolled])
+def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelity, penalty):
+    _, frames = some_frames(2)
+    operator = SeparableOperator((12, 12), 3, 1.0, dtype=torch.float64)
+    parameters = classical_parameters(
+        operator, PHOTONS, 5.0, fidelity=fidelity, penalty=penalty, iterations=23
+    )
     gradients = []
-    for run in ("forward", "checkpointed"):
-        network = UnfoldedNetwork(operator, parameters)
-        x = getattr(network, run)(frames.y, frames.b)
-        x.square().sum().backward()
+    for any_run in (UnfoldedNetwork.forward, run):
+        network = UnfoldedNetwork(operator, parameters, dtype=torch.float64)
+        x = any_run(network, frames.y.double(), frames.b.double())
+        (0.5 * x.square() + x).sum().backward()
         gradients.append([x.detach(), *(p.grad for n, p in network.named_parameters()
                                         if n != "threshold")])  # fmt: skip
     for a, b in zip(*gradients, strict=True):
@@ -50,21 +61,24 @@ def test_the_checkpointed_network_has_the_same_output_and_gradient():
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 @pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss()])
 def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
-    operator, frames = some_frames()
+    operator, frames = some_frames(16)
     learning, checking = frames.split()
     start = classical_parameters(operator, PHOTONS, 5.0, fidelity=fidelity, iterations=30)
     events = list(train(operator, start, learning, checking, loss, outer_iterations=8))
     trained: Trained = events[-1].value
     first, last = trained.history[0], trained.history[-1]
     assert last["training loss"] < 0.99 * first["training loss"]
-    best = min(m["validation loss"] for m in trained.history)
-    assert best < first["validation loss"]
-    assert trained.parameters.step_sizes != start.step_sizes
-    # what is kept is what was best on the held-out frames
+    assert min(m["validation loss"] for m in trained.history) < first["validation loss"]
+    # what is kept is what was best on the held-out frames: by the light, or by the molecules found
+    best = trained.history[trained.best]
+    if isinstance(loss, ReconstructionLoss):
+        assert best["validation loss"] == min(m["validation loss"] for m in trained.history)
+    else:
+        assert best["Jaccard index"] == max(m["Jaccard index"] for m in trained.history)
     network = UnfoldedNetwork(operator, trained.parameters)
     with torch.no_grad():
         value = loss(network(checking.y, checking.b), checking.truth, network.threshold)
-    assert value.item() == pytest.approx(best, rel=1e-3)
+    assert value.item() == pytest.approx(best["validation loss"], rel=1e-3)
     assert [e.iteration for e in events if isinstance(e, Metric)] == list(
         range(len(trained.history))
     )
@@ -79,7 +93,7 @@ def test_parameters_stay_within_their_bounds():
     )
     steps = np.array(trained.parameters.step_sizes) * operator.norm_squared
     assert (steps > 0).all()
-    assert (steps <= 2.0 * (1 + 1e-5)).all()
+    assert (steps <= 3.0 * (1 + 1e-5)).all()
     assert 0 < trained.parameters.threshold_photons <= 0.5 * frames.truth.max().item()
     largest = operator.adjoint(learning.y - learning.b).max().item()
     assert 0 < trained.parameters.weight <= largest
@@ -110,7 +124,7 @@ def test_a_training_without_progress_stops_and_says_so():
               search_start=False)
     )  # fmt: skip
     assert events[-1].value.outcome in {"stalled", "zero"}
-    assert len(events[-1].value.history) < 12
+    assert len(events[-1].value.history) < 20
 
 
 def test_stopping_early_leaves_the_best_so_far():
@@ -121,6 +135,18 @@ def test_stopping_early_leaves_the_best_so_far():
     best = next(e.value for e in job if isinstance(e, Checkpoint))
     job.close()
     assert best.parameters.iterations == 10
+
+
+def test_a_learning_step_can_be_stopped_within_it():
+    operator, frames = some_frames()
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=5000)
+    job = train(
+        operator, start, frames, frames, TolerantLoss(), outer_iterations=5, search_start=False
+    )
+    assert any(isinstance(event, Pulse) for event in islice(job, 3))
+    threads = threading.active_count()
+    job.close()
+    assert threading.active_count() < threads
 
 
 def test_true_molecules_lie_in_their_fine_pixels():
@@ -193,7 +219,7 @@ def test_resuming_goes_on_where_it_ended():
     training = Training(frames=4, outer_iterations=3, density_per_um2=2)
     first = run_to_end(learn(a_recipe(), training, name="mine"))
     second = run_to_end(learn(a_recipe(), training, name="mine", resume=first.preset))
-    best = min(m["validation loss"] for m in first.history)
+    best = first.history[first.best]["validation loss"]
     assert second.history[0]["validation loss"] == pytest.approx(best, rel=1e-3)
     with pytest.raises(InputError, match="another fidelity or number of iterations"):
         run_to_end(learn(a_recipe(iterations=7), training, name="mine", resume=first.preset))

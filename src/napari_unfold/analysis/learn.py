@@ -14,8 +14,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from napari_unfold.analysis.appraisal import TrainingSet
 from napari_unfold.analysis.prepare import prepare
-from napari_unfold.analysis.train import Outcome, Trained, TrainingSet, train
+from napari_unfold.analysis.train import Outcome, Trained, train
 from napari_unfold.files.presets import Preset, PresetScore
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.camera import to_photons
@@ -58,6 +59,8 @@ class Learned:
         molecules, in photons per fine pixel.
     history : list of dict
         Metrics of every learning step.
+    best : int
+        Learning step of `preset`.
     outcome : str
         Why the training ended.
     """
@@ -67,6 +70,7 @@ class Learned:
     after: NDArray[np.float32]
     truth: NDArray[np.float32]
     history: list[dict[str, float]]
+    best: int
     outcome: Outcome
 
 
@@ -143,6 +147,7 @@ def learn(
             after=final_iterate(network, checking.y[:1], checking.b)[0].cpu().numpy(),
             truth=checking.truth[0].cpu().numpy(),
             history=trained.history,
+            best=trained.best,
             outcome=trained.outcome,
         )
 
@@ -308,8 +313,7 @@ def _preset(
     trained: Trained,
     learned_from: int,
 ) -> Preset:
-    best = min(trained.history, key=lambda metrics: metrics["validation loss"])
-    start = trained.history[0]
+    start, best = trained.history[0], trained.history[trained.best]
     held_out = "frames not learned from"
     return Preset(
         name=name,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from napari_unfold.analysis.evaluate import jaccard_on_grid
+from napari_unfold.analysis.appraisal import TrainingSet, appraise, unfold, worth
+from napari_unfold.analysis.starting_point import best_start
 from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.jobs import (
+    Check,
     Checkpoint,
     Event,
     Job,
@@ -24,7 +24,9 @@ from napari_unfold.jobs import (
     Progress,
     Result,
     Stage,
+    in_background,
 )
+from napari_unfold.unfolding.backward import unrolled
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.losses import Loss
 from napari_unfold.unfolding.network import UnfoldedNetwork
@@ -33,49 +35,15 @@ from napari_unfold.unfolding.sgp import SGP
 
 Outcome = Literal["learned", "stalled", "zero", "diverged"]
 
-TOLERANCES_PX = (0.0, 2.0, 4.0)
-"""Fine pixels; the Jaccard index that is shown is the mean over them, as in the paper."""
-
-WEIGHTS, THRESHOLDS = (0.05, 0.1, 0.3), (0.03, 0.1, 0.3)
-"""Starting points: fractions of the largest weight and of a typical molecule's photons."""
-
-STALLED_AFTER = 6
-STALLED_IMPROVEMENT = 1e-3
-FRAMES_AT_ONCE = 8
+STALLED_AFTER = 4
+STALLED_IMPROVEMENT = 2e-3
 BALANCE = 10.0
-LARGEST_STEP = 2.0
+LARGEST_STEP = 3.0
 """Upper bound of the step sizes in units of those at the start."""
 
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Frames with known molecules.
-
-    Attributes
-    ----------
-    y : tensor (R, Y, X)
-        Frames in photons.
-    b : tensor (Y, X)
-        Background in photons.
-    truth : tensor (R, qY, qX)
-        Photons of the true molecules per fine pixel.
-    """
-
-    y: torch.Tensor
-    b: torch.Tensor
-    truth: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def split(self, validation_share: float = 0.25) -> tuple[TrainingSet, TrainingSet]:
-        """Return the first frames for training and the last, at least one, for validation."""
-        held_out = max(1, round(validation_share * len(self)))
-        n = len(self) - held_out
-        return (
-            TrainingSet(self.y[:n], self.b, self.truth[:n]),
-            TrainingSet(self.y[n:], self.b, self.truth[n:]),
-        )
+FIRST_CHANGE, RESTARTS, CAUTION = 0.1, 2, 0.25
+"""Largest relative change in the first learning step, the number of new starts after a stall, and
+the factor by which each makes smaller changes."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +53,18 @@ class Trained:
     Attributes
     ----------
     parameters : NetworkParameters
-        Those with the smallest validation loss.
+        The best on the validation frames.
     history : list of dict
         Metrics of every outer iteration; the first is that of the start.
+    best : int
+        Outer iteration of `parameters`.
     outcome : str
         Why the training ended.
     """
 
     parameters: NetworkParameters
     history: list[dict[str, float]]
+    best: int
     outcome: Outcome
 
 
@@ -113,9 +84,11 @@ def train(
     ----------
     operator : ForwardOperator
     start : NetworkParameters
-        Where to start; its reference says what data it is for.
+        Where to start; its reference says what data it is for. With `search_start` only the kind
+        of network matters: fidelity, penalty, number of iterations.
     training, validation : TrainingSet
-        Validation frames decide which iteration is kept, and are not learned from.
+        Validation frames decide which iteration is kept, and are not learned from: the one with
+        the highest Jaccard index, for the reconstruction loss the one with the smallest loss.
     loss : Loss
     outer_iterations : int
         Steps of the scaled gradient projection.
@@ -129,37 +102,36 @@ def train(
         `Result` that holds a `Trained`.
     """
     if search_start:
-        start = yield from _best_start(operator, start, training, loss)
+        start = yield from best_start(operator, start, training, loss)
     network = UnfoldedNetwork(operator, start, dtype=training.y.dtype, device=training.y.device)
-    optimizer = SGP(_groups(network, start, training), first_step=0.1, balance=BALANCE)
-    closure = _TrainingLoss(network, training, loss)
+    learner = _Learner(network, start, training, loss)
     yield Stage("Learning")
-    best, best_loss = start, math.inf
+    best = Trained(start, [], 0, "learned")
+    best_worth = -math.inf
     outcome: Outcome = "learned"
     history: list[dict[str, float]] = []
-    value = closure(False).item()
     for iteration in range(outer_iterations + 1):
-        if iteration > 0:
-            value = optimizer.step(closure)
-        x = _reconstructed(network, validation)
-        metrics = _metrics(network, validation, x, loss) | {"training loss": value}
+        value = yield from in_background(learner.step if iteration else learner.loss_at_start)
+        x = yield from in_background(partial(unfold, network, validation))
+        metrics = appraise(network, validation, x, loss) | {"training loss": value}
         history.append(metrics)
         yield Progress(iteration, outer_iterations)
         yield Metric(iteration, metrics)
         if not math.isfinite(metrics["validation loss"]):
             outcome = "diverged"
             break
-        if metrics["validation loss"] < best_loss:
-            best, best_loss = learned_parameters(network, start), metrics["validation loss"]
-            yield Checkpoint(Trained(best, list(history), outcome))
-            yield Preview(x[0])
-        if _is_stalled(history):
-            outcome = "stalled"
+        if worth(metrics, loss) > best_worth:
+            best_worth = worth(metrics, loss)
+            parameters = learned_parameters(network, start)
+            best = Trained(parameters, list(history), iteration, "learned")
+            yield Checkpoint(best)
+            yield Preview(x[0].cpu().numpy())
+        empty = metrics["filled pixels"] == 0
+        if (empty or learner.is_stalled()) and not learner.start_again(best.parameters):
+            outcome = "zero" if empty else "stalled"
             break
-    if history[-1]["filled pixels"] == 0:
-        outcome = "zero"
     yield from _explain(outcome)
-    yield Result(Trained(best, history, outcome))
+    yield Result(Trained(best.parameters, history, best.best, outcome))
 
 
 def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> NetworkParameters:
@@ -174,31 +146,74 @@ def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> Ne
     )
 
 
-def _reconstructed(network: UnfoldedNetwork, frames: TrainingSet) -> NDArray[np.float32]:
-    """Run the network over a few frames."""
-    return np.concatenate(
-        [final_iterate(network, part.y, part.b).cpu().numpy() for part in _parts(frames)]
-    )
+class _Learner:
+    """Scaled gradient projection on the training loss, begun anew where it is stuck.
 
+    A learning step that ends where the loss is rough leaves the Barzilai-Borwein rules with tiny
+    steps, and one that empties the images leaves no way back; starting again from the best
+    parameters, more cautiously, gets out of both.
+    """
 
-def _parts(frames: TrainingSet) -> Iterator[TrainingSet]:
-    for i in range(0, len(frames), FRAMES_AT_ONCE):
-        part = slice(i, i + FRAMES_AT_ONCE)
-        yield TrainingSet(frames.y[part], frames.b, frames.truth[part])
+    def __init__(
+        self,
+        network: UnfoldedNetwork,
+        start: NetworkParameters,
+        training: TrainingSet,
+        loss: Loss,
+    ) -> None:
+        self.network, self.start, self.training, self.loss = network, start, training, loss
+        self.restarts, self.change = RESTARTS, FIRST_CHANGE
+        self._begin()
 
+    def _begin(self) -> None:
+        groups = _groups(self.network, self.start, self.training)
+        self.optimizer = SGP(groups, first_step=self.change, balance=BALANCE)
+        self.losses: list[float] = []
 
-class _TrainingLoss:
-    """Loss over the whole training set, part by part, with or without its gradient."""
+    def loss_at_start(self, check: Check) -> float:
+        """Training loss before anything is learned."""
+        self.losses.append(self._evaluate(backward=False, check=check).item())
+        return self.losses[-1]
 
-    def __init__(self, network: UnfoldedNetwork, training: TrainingSet, loss: Loss) -> None:
-        self.network, self.training, self.loss = network, training, loss
+    def step(self, check: Check) -> float:
+        """Take a learning step; returns the training loss after it."""
 
-    def __call__(self, backward: bool) -> torch.Tensor:
+        def closure(backward: bool) -> torch.Tensor:
+            return self._evaluate(backward, check)
+
+        self.losses.append(self.optimizer.step(closure))
+        return self.losses[-1]
+
+    def is_stalled(self) -> bool:
+        """Whether the training loss has stopped falling."""
+        if len(self.losses) <= STALLED_AFTER:
+            return False
+        before, now = self.losses[-1 - STALLED_AFTER], self.losses[-1]
+        return before - now < STALLED_IMPROVEMENT * abs(before)
+
+    def start_again(self, parameters: NetworkParameters) -> bool:
+        """Begin anew from `parameters`, more cautiously; False if that was done enough."""
+        if not self.restarts:
+            return False
+        self.restarts -= 1
+        self.change *= CAUTION
+        network = self.network
+        with torch.no_grad():
+            network.step_sizes.copy_(torch.tensor(parameters.step_sizes))
+            network.weight.fill_(parameters.weight)
+            network.threshold.fill_(parameters.threshold_photons)
+            if network.sparsity is not None and parameters.sparsity_photons:
+                network.sparsity.fill_(parameters.sparsity_photons)
+        self._begin()
+        return True
+
+    def _evaluate(self, backward: bool, check: Check) -> torch.Tensor:
+        """Loss over the whole training set, part by part, with or without its gradient."""
+        run: Callable[..., torch.Tensor] = unrolled if backward else final_iterate
         total = torch.zeros(())
-        for part in _parts(self.training):
+        for part in self.training.parts():
             share = len(part) / len(self.training)
-            unfold = self.network.checkpointed if backward else partial(final_iterate, self.network)
-            x = unfold(part.y, part.b)
+            x = run(self.network, part.y, part.b, check)
             value = share * self.loss(x, part.truth, self.network.threshold)
             if backward:
                 value.backward()  # type: ignore[no-untyped-call]
@@ -212,12 +227,14 @@ def _groups(
     """Box constraints and scales of all parameters."""
     molecule = start.reference.molecule_photons
     step = max(start.step_sizes)
+    # K steps that change together count as one parameter
+    together = math.sqrt(start.iterations)
     # above this weight the zero image is the solution (20); for KL a bound by experience
     light = float(network.operator.adjoint(training.y - training.b).amax())
-    largest_weight = light if start.fidelity == "gaussian" else 10.0
+    largest_weight = light if start.fidelity == "gaussian" else 30.0
     brightest = float(training.truth.max())
     bounds = {
-        "step_sizes": (1e-3 * step, LARGEST_STEP * step, step),
+        "step_sizes": (1e-3 * step, LARGEST_STEP * step, together * step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-3 * molecule, 0.5 * brightest, start.threshold_photons),
         "sparsity": (1e-3 * molecule, 1e2 * molecule, start.sparsity_photons or molecule),
@@ -229,64 +246,11 @@ def _groups(
     ]  # fmt: skip
 
 
-def _best_start(
-    operator: ForwardOperator, start: NetworkParameters, training: TrainingSet, loss: Loss
-) -> Generator[Event, None, NetworkParameters]:
-    """Return the weight and threshold of smallest loss on a few frames, all else as given."""
-    yield Stage("Looking for a starting point")
-    few = TrainingSet(training.y[:FRAMES_AT_ONCE], training.b, training.truth[:FRAMES_AT_ONCE])
-    largest = start.reference.largest_weight(start.fidelity)
-    molecule = start.reference.molecule_photons
-    found: list[tuple[float, NetworkParameters]] = []
-    for i, weight in enumerate(WEIGHTS):
-        trial = start.model_copy(update={"weight": weight * largest})
-        network = UnfoldedNetwork(operator, trial, dtype=few.y.dtype, device=few.y.device)
-        x = final_iterate(network, few.y, few.b)
-        for share in THRESHOLDS:
-            threshold = share * molecule
-            value = loss(x, few.truth, torch.tensor(threshold)).item()
-            if math.isfinite(value) and bool((x > threshold).any()):
-                found.append((value, trial.model_copy(update={"threshold_photons": threshold})))
-        yield Progress(i + 1, len(WEIGHTS))
-    if not found:
-        yield Note("No starting point gave molecules; starting from the classical parameters")
-        return start
-    return min(found, key=lambda pair: pair[0])[1]
-
-
-def _metrics(
-    network: UnfoldedNetwork, frames: TrainingSet, x: NDArray[np.float32], loss: Loss
-) -> dict[str, float]:
-    threshold = network.threshold.item()
-    images = torch.as_tensor(x, device=frames.y.device)
-    value = loss(images, frames.truth, network.threshold.detach()).item()
-    truth = frames.truth.cpu().numpy()
-    jaccard = [jaccard_on_grid(x, truth, threshold, t) for t in TOLERANCES_PX]
-    metrics = {
-        "validation loss": value,
-        "weight": network.weight.item(),
-        "threshold": threshold,
-        "Jaccard index": float(np.mean(jaccard)),
-        "filled pixels": float((x > threshold).sum()),
-    }
-    if network.sparsity is not None:
-        metrics["sparsity"] = network.sparsity.item()
-    return metrics
-
-
-def _is_stalled(history: list[dict[str, float]]) -> bool:
-    """Whether the training loss has stopped falling."""
-    if len(history) <= STALLED_AFTER:
-        return False
-    before, now = history[-1 - STALLED_AFTER]["training loss"], history[-1]["training loss"]
-    return before - now < STALLED_IMPROVEMENT * abs(before)
-
-
 def _explain(outcome: Outcome) -> Iterator[Event]:
     texts = {
         "stalled": "The loss has stopped falling; the training is complete",
-        "zero": "The training ended in empty images: start from a smaller weight or threshold, or "
-        "choose the tolerant loss, which has no such trap",
+        "zero": "The training ended in empty images; the best parameters before that are kept. "
+        "The tolerant loss has no such trap",
         "diverged": "The training diverged; the best parameters before that are kept",
     }
     if outcome in texts:

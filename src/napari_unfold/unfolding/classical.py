@@ -18,12 +18,14 @@ def classical_parameters(
     fidelity: Fidelity = "gaussian",
     penalty: Penalty = "log-sum",
     iterations: int = 400,
+    weight: float | None = None,
 ) -> NetworkParameters:
     """Parameters that work untrained on any data.
 
     Steps are constant: ``1 / L`` for the Gaussian fidelity. The curvature of the KL energy is
-    ``L y / (A x + b)^2``, about ``L / b`` where a frame is dark and explained, so its steps are
-    ``b / L``.
+    ``L y / (A x + b)^2``, about ``L / b`` where a frame is dark and explained. A weight lambda
+    makes the light ``1 + lambda`` times fainter (the l1 norm of x is that of ``A x``), which
+    raises the curvature once more: its steps are ``b / L / (1 + lambda)``.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def classical_parameters(
     penalty : {"log-sum", "l1"}
     iterations : int
         K.
+    weight : float, optional
+        Regularisation weight, as a fraction of the one above which a lone molecule disappears.
     """
     data = Reference(
         molecule_photons=molecule_photons,
@@ -43,12 +47,15 @@ def classical_parameters(
         norm_squared=operator.norm_squared,
         point_energy=operator.point_energy,
     )
-    safe_step = (1.0 if fidelity == "gaussian" else background_photons) / operator.norm_squared
+    lambda_ = (WEIGHT[fidelity] if weight is None else weight) * data.largest_weight(fidelity)
+    safe_step = (
+        1.0 if fidelity == "gaussian" else background_photons / (1.0 + lambda_)
+    ) / operator.norm_squared
     log_sum = penalty == "log-sum"
     return NetworkParameters(
         fidelity=fidelity,
         step_sizes=[safe_step] * iterations,
-        weight=WEIGHT[fidelity] * data.largest_weight(fidelity),
+        weight=lambda_,
         sparsity_photons=0.1 * molecule_photons if log_sum else None,
         l1_iterations=iterations // 4 if log_sum else 0,
         threshold_photons=0.1 * molecule_photons,

@@ -20,6 +20,10 @@ class Fidelity(Protocol):
         """Return the derivative of ``D`` by the light; ``A^T`` makes it the gradient in x."""
         ...
 
+    def curvature(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of `residual` by the light."""
+        ...
+
 
 class GaussianFidelity:
     """Least squares ``1/2 ||A x + b - y||^2``, for additive white Gaussian noise (7, i)."""
@@ -31,6 +35,11 @@ class GaussianFidelity:
     def residual(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return ``A x + b - y``."""
         return light + b - y
+
+    def curvature(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """One everywhere."""
+        del y, b
+        return torch.ones_like(light)
 
 
 class KLFidelity:
@@ -49,6 +58,10 @@ class KLFidelity:
     def residual(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return ``1 - y / (A x + b)``."""
         return 1.0 - y.clamp(min=0.0) / (light.clamp(min=0.0) + b)
+
+    def curvature(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """``y / (A x + b)^2`` where there is light."""
+        return y.clamp(min=0.0) * (light > 0) / (light.clamp(min=0.0) + b).square()
 
 
 FIDELITIES: dict[FidelityName, Fidelity] = {"gaussian": GaussianFidelity(), "kl": KLFidelity()}

@@ -6,11 +6,14 @@ anew costs more than computing them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
+
+Tick = Callable[[], None]
+"""Called at every iteration; may raise to stop."""
 
 
 def iterates_in_place(
@@ -58,9 +61,12 @@ def iterates_in_place(
         yield x
 
 
-def final_iterate(network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return ``x^K``, shape ``(..., qY, qX)``, without gradients."""
+def final_iterate(
+    network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor, tick: Tick | None = None
+) -> torch.Tensor:
+    """Return ``x^K``, shape ``(..., qY, qX)``, without gradients; `tick` at every iteration."""
     x = y
-    for iterate in iterates_in_place(network, y, b):
-        x = iterate
+    for x in iterates_in_place(network, y, b):  # noqa: B007 - the last one counts
+        if tick is not None:
+            tick()
     return x

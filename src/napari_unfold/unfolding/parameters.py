@@ -117,15 +117,16 @@ class NetworkParameters(Section):
 
         The brightness of the molecules is accounted for exactly (`rescaled`). For the rest, what
         matters is kept: steps stay the same multiple of the safe step (``1 / L``, for KL
-        ``b / L``), and the weight the same fraction of the one above which a lone molecule
-        disappears.
+        ``b / L / (1 + lambda)``), and the weight the same fraction of the one above which a lone
+        molecule disappears.
         """
         same_brightness = self.rescaled(data.molecule_photons / self.reference.molecule_photons)
         old = same_brightness.reference
+        weight = data.largest_weight(self.fidelity) / old.largest_weight(self.fidelity)
         steps = old.norm_squared / data.norm_squared
         if self.fidelity == "kl":
             steps *= data.background_photons / old.background_photons
-        weight = data.largest_weight(self.fidelity) / old.largest_weight(self.fidelity)
+            steps *= (1.0 + same_brightness.weight) / (1.0 + weight * same_brightness.weight)
         return same_brightness.model_copy(
             update={
                 "step_sizes": [steps * a for a in same_brightness.step_sizes],

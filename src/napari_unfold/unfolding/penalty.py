@@ -18,6 +18,14 @@ class Penalty(Protocol):
         """``phi'(x_i)``, evaluated at ``max(x_i, 0)``."""
         ...
 
+    def curvature(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of `gradient` by ``x_i``."""
+        ...
+
+    def gradient_by_p(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of `gradient` by the bend p, if there is one."""
+        ...
+
 
 class L1Penalty:
     """``phi(t) = t``, the l1 norm on nonnegative images."""
@@ -29,6 +37,14 @@ class L1Penalty:
     def gradient(self, x: torch.Tensor) -> torch.Tensor:
         """``phi'(x_i)``."""
         return torch.ones_like(x)
+
+    def curvature(self, x: torch.Tensor) -> torch.Tensor:
+        """Zero."""
+        return torch.zeros_like(x)
+
+    def gradient_by_p(self, x: torch.Tensor) -> torch.Tensor:
+        """Zero."""
+        return torch.zeros_like(x)
 
 
 class LogSumPenalty:
@@ -53,3 +69,12 @@ class LogSumPenalty:
     def gradient(self, x: torch.Tensor) -> torch.Tensor:
         """``p / (x_i + p)``."""
         return self.p / (x.clamp(min=0.0) + self.p)
+
+    def curvature(self, x: torch.Tensor) -> torch.Tensor:
+        """``-p / (x_i + p)^2`` where x is positive."""
+        return -self.p * (x > 0) / (x.clamp(min=0.0) + self.p).square_()
+
+    def gradient_by_p(self, x: torch.Tensor) -> torch.Tensor:
+        """``x_i / (x_i + p)^2``."""
+        light = x.clamp(min=0.0)
+        return light / (light + self.p).square_()

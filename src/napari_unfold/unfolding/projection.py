@@ -19,3 +19,10 @@ def smoothed_projection(t: torch.Tensor, width: float | torch.Tensor) -> torch.T
     """
     s = (t / width).clamp(0.0, 1.0)
     return torch.where(t < width, width * s * s * (2.0 - s), t)
+
+
+def projection_slope(t: torch.Tensor, width: float) -> torch.Tensor:
+    """Return the derivative of `smoothed_projection` by `t`."""
+    s = (t / width).clamp_(0.0, 1.0)
+    # 4 s - 3 s^2 between 0 and the width; beyond it 1, which is its value at s = 1
+    return s.mul_(4.0 - 3.0 * s)

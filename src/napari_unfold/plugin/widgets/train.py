@@ -163,7 +163,7 @@ class TrainWidget(JobWidget):
         self.learned = learned
         self._comparison.show(learned, self._run.placement, self._run.stack_width)
         taken = duration(time.monotonic() - self._run.started)
-        self.panel.show_summary(f"{how}{_gain(learned.history)}, {taken}")
+        self.panel.show_summary(f"{how}{_gain(learned)}, {taken}")
 
     def _on_saved(self, title: str, path: str) -> None:
         self.panel.show_summary(
@@ -220,14 +220,14 @@ class TrainWidget(JobWidget):
         outer.addLayout(buttons)
 
 
-def _gain(history: list[dict[str, float]]) -> str:
+def _gain(learned: Learned) -> str:
     """Return in words what was gained in the frames that were held out."""
-    start, best = history[0], min(history, key=lambda step: step["validation loss"])
+    start, best = learned.history[0], learned.history[learned.best]
     changes = [
         f"{title} {start[key]:.3g} → {best[key]:.3g}"
         for title, key in (("Jaccard index", "Jaccard index"), ("loss", "validation loss"))
     ]
-    step = f"step {history.index(best)} of {len(history) - 1}"
+    step = f"step {learned.best} of {len(learned.history) - 1}"
     return f"Held-out frames: {', '.join(changes)} ({step})"
 
 

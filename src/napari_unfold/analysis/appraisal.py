@@ -1,0 +1,101 @@
+"""Frames with known molecules, and how well a network does on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from napari_unfold.analysis.evaluate import jaccard_on_grid
+from napari_unfold.jobs import Check
+from napari_unfold.unfolding.inference import final_iterate
+from napari_unfold.unfolding.losses import Loss, ReconstructionLoss
+from napari_unfold.unfolding.network import UnfoldedNetwork
+
+TOLERANCES_PX = (0.0, 2.0, 4.0)
+"""Fine pixels; the Jaccard index that is shown is the mean over them, as in the paper."""
+
+FRAMES_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Frames with known molecules.
+
+    Attributes
+    ----------
+    y : tensor (R, Y, X)
+        Frames in photons.
+    b : tensor (Y, X)
+        Background in photons.
+    truth : tensor (R, qY, qX)
+        Photons of the true molecules per fine pixel.
+    """
+
+    y: torch.Tensor
+    b: torch.Tensor
+    truth: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, frames: slice) -> TrainingSet:
+        return TrainingSet(self.y[frames], self.b, self.truth[frames])
+
+    def split(self, validation_share: float = 0.25) -> tuple[TrainingSet, TrainingSet]:
+        """Return the first frames for training and the last, at least one, for validation."""
+        n = len(self) - max(1, round(validation_share * len(self)))
+        return self[:n], self[n:]
+
+    def parts(self) -> Iterator[TrainingSet]:
+        """Yield a few frames at a time."""
+        for i in range(0, len(self), FRAMES_AT_ONCE):
+            yield self[i : i + FRAMES_AT_ONCE]
+
+
+def unfold(network: UnfoldedNetwork, frames: TrainingSet, check: Check) -> torch.Tensor:
+    """Run the network over the frames."""
+    return torch.cat([final_iterate(network, p.y, p.b, check).clone() for p in frames.parts()])
+
+
+def appraise(
+    network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, loss: Loss
+) -> dict[str, float]:
+    """Return what there is to know about a network from its images `x` of the frames.
+
+    Parameters
+    ----------
+    network : UnfoldedNetwork
+    frames : TrainingSet
+        Not learned from.
+    x : tensor (R, qY, qX)
+        What `unfold` returns for them.
+    loss : Loss
+    """
+    threshold = network.threshold.detach()
+    images, truth = x.cpu().numpy(), frames.truth.cpu().numpy()
+    jaccard = [jaccard_on_grid(images, truth, threshold.item(), t) for t in TOLERANCES_PX]
+    metrics = {
+        "validation loss": loss(x, frames.truth, threshold).item(),
+        "weight": network.weight.item(),
+        "threshold": threshold.item(),
+        "Jaccard index": float(np.mean(jaccard)),
+        "filled pixels": float((images > threshold.item()).sum()),
+    }
+    if network.sparsity is not None:
+        metrics["sparsity"] = network.sparsity.item()
+    return metrics
+
+
+def worth(metrics: dict[str, float], loss: Loss) -> float:
+    """How good a network is: the larger the better, minus infinity if it is useless.
+
+    By the Jaccard index where molecules are to be found: in dense frames the smallest
+    localization loss is that of an empty image.
+    """
+    right_light = isinstance(loss, ReconstructionLoss)
+    value = -metrics["validation loss"] if right_light else metrics["Jaccard index"]
+    return value if math.isfinite(value) else -math.inf

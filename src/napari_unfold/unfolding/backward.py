@@ -1,0 +1,140 @@
+"""The derivative of ``x^K`` by the parameters (8)-(12), written out instead of recorded.
+
+The gradient is carried backwards through Algorithm 1, block by block of iterations: only the ends
+of the blocks are kept on the way forward, and a block is computed again when it is needed. Equal
+to `UnfoldedNetwork.checkpointed`, the reference, and several times faster; the operator is fixed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from napari_unfold.unfolding.inference import Tick, iterates_in_place
+from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
+from napari_unfold.unfolding.projection import projection_slope, smoothed_projection
+
+
+def unrolled(
+    network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor, tick: Tick | None = None
+) -> torch.Tensor:
+    """Return ``x^K`` with its gradient by the parameters of the network.
+
+    Parameters
+    ----------
+    network : UnfoldedNetwork
+    y : tensor (..., Y, X)
+        Frames in photons.
+    b : tensor (..., Y, X)
+        Background in photons, positive for the KL fidelity.
+    tick : callable, optional
+        Called at every iteration, forwards and backwards; may raise to stop.
+
+    Returns
+    -------
+    tensor (..., qY, qX)
+    """
+    x: torch.Tensor = _Unrolled.apply(network, y, b, tick or _nothing, *network.parameters())  # type: ignore[no-untyped-call]
+    return x
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Unrolled(torch.autograd.Function):
+    """Algorithm 1 and its adjoint."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        network: UnfoldedNetwork,
+        y: torch.Tensor,
+        b: torch.Tensor,
+        tick: Tick,
+        *_: torch.Tensor,
+    ) -> torch.Tensor:
+        block = math.ceil(math.sqrt(len(network.step_sizes)))
+        x = previous = torch.zeros_like(network.operator.adjoint(y))
+        starts = [(x, previous)]
+        for k, iterate in enumerate(iterates_in_place(network, y, b), start=1):
+            tick()
+            previous, x = x, iterate
+            if k % block == 0:
+                starts.append((x.clone(), previous.clone()))
+        ctx.network, ctx.y, ctx.b, ctx.tick = network, y, b, tick
+        ctx.starts, ctx.block = starts, block
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        network, iterations = ctx.network, len(ctx.network.step_sizes)
+        adjoint = _Adjoint(network, ctx.y, ctx.b, gradients[0])
+        for i in reversed(range(math.ceil(iterations / ctx.block))):
+            first, last = i * ctx.block, min((i + 1) * ctx.block, iterations)
+            x, previous = ctx.starts[i]
+            points = adjoint.again(first, last, x, previous, ctx.tick)
+            for k in reversed(range(first, last)):
+                ctx.tick()
+                adjoint.step_back(k, *points.pop())
+        by_parameters = (adjoint.total.get(name) for name, _ in network.named_parameters())
+        return (None, None, None, None, *by_parameters)
+
+
+class _Adjoint:
+    """Carries the gradient by ``x^(k+1)`` and ``x^k`` back to ``x^k`` and ``x^(k-1)``.
+
+    With ``z`` the extrapolated point, ``t = z - alpha grad F(z)`` and ``x^(k+1) = P(t)``.
+    """
+
+    def __init__(
+        self, network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor, by_x: torch.Tensor
+    ) -> None:
+        self.network, self.y, self.b = network, y, b
+        self.steps: list[float] = network.step_sizes.tolist()
+        self.weight: float = network.weight.item()
+        self.by_x, self.by_previous = by_x, torch.zeros_like(by_x)
+        self.total = {
+            name: torch.zeros_like(parameter)
+            for name, parameter in network.named_parameters()
+            if name != "threshold"  # it acts after the last iteration
+        }
+
+    def again(
+        self, first: int, last: int, x: torch.Tensor, previous: torch.Tensor, tick: Tick
+    ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Return ``z``, ``t`` and the light ``A z`` of some iterations."""
+        network, points = self.network, []
+        for k in range(first, last):
+            tick()
+            z = torch.add(x, x - previous, alpha=inertia(k))
+            light = network.operator.forward(z)
+            misfit = network.fidelity.residual(light, self.y, self.b)
+            slope = network.penalty(k).gradient(z).mul_(self.weight)
+            t = z.sub(slope.add_(network.operator.adjoint(misfit)), alpha=self.steps[k])
+            points.append((z, t, light))
+            previous, x = x, smoothed_projection(t, network.projection_width)
+        return points
+
+    def step_back(self, k: int, z: torch.Tensor, t: torch.Tensor, light: torch.Tensor) -> None:
+        """Undo iteration `k` and collect its share of the gradient."""
+        network, penalty, step = self.network, self.network.penalty(k), self.steps[k]
+        by_t = projection_slope(t, network.projection_width).mul_(self.by_x)
+        self.total["step_sizes"][k] = -_dot(by_t, z - t) / step
+        self.total["weight"] -= step * _dot(by_t, penalty.gradient(z))
+        if "sparsity" in self.total:
+            self.total["sparsity"] -= step * self.weight * _dot(by_t, penalty.gradient_by_p(z))
+        # (1 - alpha D^2 F(z)) applied to the gradient by t
+        curvature = network.fidelity.curvature(light, self.y, self.b)
+        bent = network.operator.adjoint(network.operator.forward(by_t) * curvature)
+        bent.addcmul_(penalty.curvature(z), by_t, value=self.weight)
+        by_z = by_t.sub_(bent, alpha=step)
+        beta = inertia(k)
+        self.by_x = self.by_previous.add_(by_z, alpha=1.0 + beta)
+        self.by_previous = by_z.mul_(-beta)
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.dot(a.flatten(), b.flatten())
