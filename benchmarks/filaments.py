@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_unfold.analysis.appraisal import TrainingSet
 from napari_unfold.analysis.fluctuation import time_blocks
 from napari_unfold.analysis.psf_width import PSFWidth, SpatialCovariance
 from napari_unfold.analysis.semiblind import image_parameters
-from napari_unfold.analysis.train import TrainingSet
 from napari_unfold.imaging.blinking import Blinking, FilamentPatterns, blink
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.unfolding.parameters import NetworkParameters

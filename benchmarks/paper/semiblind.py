@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from napari_unfold.analysis.appraisal import TOLERANCES_PX, TrainingSet
 from napari_unfold.analysis.evaluate import jaccard_on_grid
 from napari_unfold.analysis.semiblind import LearnedPSF, learn_psf
-from napari_unfold.analysis.train import TOLERANCES_PX, TrainingSet
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import run_to_end
 from napari_unfold.recipe import LossName

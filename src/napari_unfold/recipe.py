@@ -256,7 +256,7 @@ class Fluctuation(Section):
         le=100_000,
     )
     learning_steps: int = _setting(
-        0,
+        12,
         "Learning steps",
         "Steps in which PSF, step sizes and sparsity are learned on simulated patterns; "
         "0 uses values from theory.",

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_unfold.analysis.appraisal import TrainingSet
 from napari_unfold.analysis.fluctuation import FluctuationImages, TemporalStatistics, time_blocks
-from napari_unfold.analysis.train import TrainingSet
 from napari_unfold.imaging.blinking import Blinking, FilamentPatterns, blink, record
 from napari_unfold.imaging.camera import noise_variance, to_photons
 from napari_unfold.imaging.grid import Grid

@@ -13,16 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from napari_unfold.analysis.appraisal import TOLERANCES_PX, TrainingSet
 from napari_unfold.analysis.evaluate import jaccard_on_grid
-from napari_unfold.analysis.train import LARGEST_STEP, TOLERANCES_PX, TrainingSet
 from napari_unfold.imaging.forward import ForwardOperator
-from napari_unfold.jobs import Job, Metric, Note, Progress, Result, Stage
+from napari_unfold.jobs import Check, Job, Metric, Note, Progress, Result, Stage, in_background
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.losses import Loss
 from napari_unfold.unfolding.parameters import NetworkParameters
 from napari_unfold.unfolding.semiblind import SemiBlindNetwork, SemiBlindOperator
 from napari_unfold.unfolding.sgp import SGP
+
+LARGEST_STEP = 2.0
+"""Upper bound of the step sizes in units of those at the start."""
 
 SIGMA_RANGE = (0.4, 2.5)
 """Bounds of the learned sigma, in units of that at the start."""
@@ -108,15 +111,12 @@ def learn_psf(
         A `Metric` at every outer iteration; the last is a `Result` that holds a `LearnedPSF`.
     """
     network = SemiBlindNetwork(operator, start)
-    optimizer = SGP(_groups(network, start, training), first_step=0.1, balance=BALANCE)
-    closure = _TrainingLoss(network, start, training, loss)
+    learner = _Learner(network, start, training, loss)
     yield Stage("Learning the PSF")
     best, best_loss = LearnedPSF(start, operator.sigma_px.item(), []), math.inf
     history: list[dict[str, float]] = []
-    value = closure(False).item()
     for iteration in range(outer_iterations + 1):
-        if iteration > 0:
-            value = optimizer.step(closure)
+        value = yield from in_background(learner.step if iteration else learner.loss_at_start)
         metrics = _metrics(network, start, validation, loss) | {"training loss": value}
         history.append(metrics)
         yield Progress(iteration, outer_iterations)
@@ -136,22 +136,32 @@ def _parts(images: TrainingSet) -> Iterator[TrainingSet]:
         yield TrainingSet(images.y[part], images.b, images.truth[part])
 
 
-class _TrainingLoss:
-    """Loss over the whole training set, part by part, with or without its gradient."""
+class _Learner:
+    """Scaled gradient projection on the loss over the whole training set, part by part."""
 
     def __init__(
         self, network: SemiBlindNetwork, start: NetworkParameters, images: TrainingSet, loss: Loss
     ) -> None:
         self.network, self.start, self.images, self.loss = network, start, images, loss
+        self.optimizer = SGP(_groups(network, start, images), first_step=0.1, balance=BALANCE)
 
-    def __call__(self, backward: bool) -> torch.Tensor:
+    def loss_at_start(self, check: Check) -> float:
+        """Return the loss before anything is learned."""
+        return self._evaluate(False, check).item()
+
+    def step(self, check: Check) -> float:
+        """Take one step and return the loss after it."""
+        return self.optimizer.step(lambda backward: self._evaluate(backward, check))
+
+    def _evaluate(self, backward: bool, check: Check) -> torch.Tensor:
+        self.network.tick = check
         frozen = self.network.frozen(self.start)
         total = torch.zeros(())
         for part in _parts(self.images):
             if backward:
                 x = self.network.checkpointed(part.y, part.b)
             else:
-                x = final_iterate(frozen, part.y, part.b)
+                x = final_iterate(frozen, part.y, part.b, check)
             share = len(part) / len(self.images)
             value = share * self.loss(x, part.truth, self.network.threshold)
             if backward:

@@ -367,6 +367,11 @@ def _learn(
         f"Learned on patterns simulated with a PSF of FWHM {fwhm[0]:.0f} nm, from a start "
         f"{100 * (START_OFF - 1):.0f} % too wide: {fwhm[1]:.0f} nm"
     )
+    if abs(found.sigma_px / psf.sigma_px - 1.0) > DISAGREEMENT:
+        yield Note(
+            "What was learned is not the PSF of the simulation: at this noise the patterns do not "
+            "tell it. Rely on the PSF of the data, or use more frames"
+        )
     history = [_in_nm(values, nm) for values in found.history]
     return replace(found, history=history)
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from napari_unfold.imaging.forward import SeparableOperator, norm_squared_bound
 from napari_unfold.imaging.psf import gaussian_matrix
+from napari_unfold.unfolding.inference import Tick
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
 
@@ -116,9 +117,15 @@ class SemiBlindNetwork(UnfoldedNetwork):
     operator : SemiBlindOperator
     parameters : NetworkParameters
         Values to start from, for the operator at its present sigma.
+
+    Attributes
+    ----------
+    tick : callable
+        Called at every iteration, forwards and backwards; may raise to stop.
     """
 
     operator: SemiBlindOperator
+    tick: Tick
 
     def __init__(self, operator: SemiBlindOperator, parameters: NetworkParameters) -> None:
         sigma = operator.sigma_px
@@ -135,6 +142,7 @@ class SemiBlindNetwork(UnfoldedNetwork):
         b: torch.Tensor,
     ) -> torch.Tensor:
         """Return ``x^(k+1)`` from ``x^k`` and ``x^(k-1)``."""
+        self.tick()
         with self.operator.held():
             return super().iteration(k, x, previous, y, b)
 
@@ -168,3 +176,7 @@ class SemiBlindNetwork(UnfoldedNetwork):
         return UnfoldedNetwork(
             self.operator.frozen(), self.learned(start), dtype=sigma.dtype, device=sigma.device
         )
+
+
+def _nothing() -> None:
+    pass
