@@ -130,6 +130,7 @@ class SemiBlindNetwork(UnfoldedNetwork):
     def __init__(self, operator: SemiBlindOperator, parameters: NetworkParameters) -> None:
         sigma = operator.sigma_px
         super().__init__(operator, parameters, dtype=sigma.dtype, device=sigma.device)
+        self.tick = _nothing
         with torch.no_grad():
             self.step_sizes.mul_(operator.norm_bound())
 
