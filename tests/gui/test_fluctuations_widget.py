@@ -57,7 +57,7 @@ def stack(viewer: ViewerModel) -> Image:
 @pytest.fixture
 def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
     widget = FluctuationsWidget(viewer)
-    widget.set_value(Recipe(optics=Optics(pixel_size_nm=100)))
+    widget.form.set_acquisition(Recipe(optics=Optics(pixel_size_nm=100)))
 
     def stop(widget: FluctuationsWidget) -> None:
         widget.cancel()
