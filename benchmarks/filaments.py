@@ -16,11 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.analysis.appraisal import TrainingSet
-from napari_unfold.analysis.fluctuation import time_blocks
-from napari_unfold.analysis.psf_width import PSFWidth, SpatialCovariance
+from napari_unfold.analysis.estimate import estimate
+from napari_unfold.analysis.measured import Measured
 from napari_unfold.analysis.semiblind import image_parameters
+from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.blinking import Blinking, FilamentPatterns, blink
 from napari_unfold.imaging.forward import SeparableOperator
+from napari_unfold.jobs import run_to_end
+from napari_unfold.recipe import Camera
 from napari_unfold.unfolding.parameters import NetworkParameters
 from napari_unfold.unfolding.semiblind import SemiBlindOperator
 
@@ -28,7 +31,6 @@ SIDE, FRAMES = 64, 500
 SIGMA_PX = 1.1
 EMITTERS_PER_PIXEL = 0.12
 BLINKING = Blinking(photons=1.0)
-BATCH = 25
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ class Patterns:
     Attributes
     ----------
     images : TrainingSet
-    widths : list of PSFWidth or None
+    widths : list of Measured or None
         PSF sigma of each stack, estimated from its frames alone.
     brightest : float
         Largest standard deviation of a pixel without noise; that of the noise is in the same unit.
     """
 
     images: TrainingSet
-    widths: list[PSFWidth | None]
+    widths: list[Measured | None]
     brightest: float
 
 
@@ -96,8 +98,7 @@ def part(images: TrainingSet, first: int, last: int) -> TrainingSet:
     return TrainingSet(images.y[first:last], images.b, images.truth[first:last])
 
 
-def _width(frames: NDArray[np.float64]) -> PSFWidth | None:
-    shared = SpatialCovariance((frames.shape[1], frames.shape[2]))
-    for a, b in time_blocks(len(frames), BATCH, 3):
-        shared.add(frames[a:b])
-    return shared.psf_width()
+def _width(frames: NDArray[np.float64]) -> Measured | None:
+    camera = Camera(offset_adu=0, adu_per_photon=1, excess_noise=1)
+    found: Measured | None = run_to_end(estimate(as_stack(frames), camera)).psf_sigma_px
+    return found

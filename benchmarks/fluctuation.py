@@ -54,8 +54,8 @@ def learned_sigma() -> None:
                           outer_iterations=STEPS)
             )  # fmt: skip
             found.append(100 * (learned.sigma_px / SIGMA_PX - 1))
-        alone = [100 * (w.sigma_px / SIGMA_PX - 1) for w in patterns.widths if w]
-        stated = np.mean([100 * w.error_px / SIGMA_PX for w in patterns.widths if w])
+        alone = [100 * (w.value / SIGMA_PX - 1) for w in patterns.widths if w]
+        stated = np.mean([100 * w.standard_error / SIGMA_PX for w in patterns.widths if w])
         print(
             f"{noise:g} / {patterns.brightest:.2f}               {np.mean(alone):+.1f} ± "
             f"{np.std(alone):.1f} % (stated {stated:.1f} %), {len(alone):2d} of 20      "
@@ -97,23 +97,7 @@ def tubulin() -> None:
         took = time.monotonic() - began
         print(f"{name:10s} {plain:8s}  {correlation(result.reconstruction):.3f}      "
               f"{fwhm:.3f} ± {error:.3f}                {took:10.1f}")  # fmt: skip
-    print("The simulation cut its PSF (FWHM 2.23 to 2.29 px) off at 5 x 5 pixels; a Gaussian of "
-          "2.23, 2.26, 2.29 px\ncut off like that measures "
-          + ", ".join(f"{cut_off(fwhm):.3f}" for fwhm in (2.23, 2.26, 2.29)) + " px.")  # fmt: skip
-
-
-def cut_off(fwhm_px: float) -> float:
-    """FWHM that is found for a Gaussian PSF cut off at 5 x 5 pixels, without any noise."""
-    from napari_unfold.analysis.psf_width import SpatialCovariance
-    from napari_unfold.imaging.psf import gaussian_matrix
-
-    # a point at each of 64 positions within the middle pixel
-    profiles = gaussian_matrix(25, 64, fwhm_px / FWHM_PER_SIGMA)[:, 12 * 64 : 13 * 64].numpy()
-    profiles[:10], profiles[15:] = 0.0, 0.0
-    fall = np.array([(profiles[: 25 - d] * profiles[d:]).sum() for d in range(9)])
-    shared = SpatialCovariance((64, 64))
-    expected = np.array([fall[dy] * fall[abs(dx)] for dy, dx in shared.displacements])
-    return FWHM_PER_SIGMA * shared.fit(expected)[0]
+    print("The PSF of the simulation: FWHM 2.23 to 2.29 px, cut off at 5 x 5 pixels.")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Learn and test the models of one experiment of the paper.
 
-    python benchmarks/paper/run.py 1|2-gaussian|2-low|2-high|3 [--iterations K] [--steps N]
+    python benchmarks/paper/run.py 1|2-gaussian|2-low|2-high|3
 
 Prints a row for each model, with the paper's numbers below, and writes rows and curves to
-benchmarks/paper/results/NAME.json.
+benchmarks/paper/results/NAME.json, from which report.py makes docs/paper.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_unfold.analysis.appraisal import TOLERANCES_PX
 from napari_unfold.analysis.evaluate import jaccard_on_grid, psnr
 from napari_unfold.analysis.train import Trained, train
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import Fidelity, LossName, Penalty
+from napari_unfold.recipe import Fidelity, LossName, Penalty, Training
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.losses import make_loss
@@ -30,6 +30,10 @@ from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
 
 RESULTS = Path(__file__).parent / "results"
+ITERATIONS: dict[Penalty, int] = {"l1": 800, "log-sum": 400}
+STEPS: dict[LossName, int] = {"reconstruction": 8, "localization": 8, "tolerant": 16}
+"""Unfolded iterations, and learning steps: the l1 norm needs many iterations to become sparse, and
+its losses settle in a few steps."""
 SUPPORT = 0.01
 """Pixels above this fraction of a molecule count for networks without a learned threshold."""
 
@@ -65,31 +69,27 @@ def models(name: str) -> list[tuple[LossName, Fidelity, Penalty]]:
     return [*paper, *(("tolerant", fidelity, "log-sum") for fidelity in fidelities)]
 
 
-def learn(
-    experiment: Experiment,
-    loss: LossName,
-    fidelity: Fidelity,
-    penalty: Penalty,
-    iterations: int,
-    steps: int,
-) -> Trained:
+def learn(experiment: Experiment, loss: LossName, fidelity: Fidelity, penalty: Penalty) -> Trained:
     """Learn one model."""
     start = classical_parameters(
-        experiment.operator,
+        experiment.training_operator,
         experiment.molecule_photons,
         experiment.background_photons,
         fidelity=fidelity,
         penalty=penalty,
-        iterations=iterations,
+        iterations=ITERATIONS[penalty],
     )
     frames = experiment.training
     if loss == "reconstruction" and experiment.sparse_training is not None:
         frames = experiment.sparse_training
     learning, checking = frames.split(0.25)
-    made = make_loss(loss, experiment.molecule_photons)
+    made = make_loss(Training(loss=loss), experiment.molecule_photons)
     trained: Trained = run_to_end(
-        train(experiment.operator, start, learning, checking, made, outer_iterations=steps)
-    )
+        train(
+            experiment.training_operator, start, learning, checking, made,
+            outer_iterations=STEPS[loss],
+        )
+    )  # fmt: skip
     return trained
 
 
@@ -110,42 +110,51 @@ def score(
     return jaccard, psnr(x, truth)
 
 
-def report(name: str, iterations: int, steps: int) -> dict[str, Any]:
-    """Learn, test and print all models of an experiment."""
+def report(name: str, losses: list[LossName]) -> None:
+    """Learn, test, print and write the models of an experiment; other rows of its file stay."""
     experiment = EXPERIMENTS[name]()
-    print(f"{experiment.title}: K = {iterations}, {steps} learning steps", flush=True)
-    print(f"{'':42s} J 0     J 2     J 4     mean    PSNR")
-    rows = []
-    for loss, fidelity, penalty in models(name):
+    print(experiment.title)
+    print(f"{'':42s} J 0     J 2     J 4     mean    PSNR", flush=True)
+    wanted = [model for model in models(name) if model[0] in losses]
+    for loss, fidelity, penalty in wanted:
         started = time.monotonic()
-        trained = learn(experiment, loss, fidelity, penalty, iterations, steps)
+        trained = learn(experiment, loss, fidelity, penalty)
         jaccard, noise_ratio = score(experiment, trained.parameters, loss)
-        rows.append(
-            {
-                "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
-                "psnr": noise_ratio, "outcome": trained.outcome, "history": trained.history,
-                "parameters": trained.parameters.model_dump(mode="json"),
-                "seconds": time.monotonic() - started,
-            }
-        )  # fmt: skip
+        row = {
+            "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
+            "psnr": noise_ratio, "outcome": trained.outcome, "history": trained.history,
+            "best": trained.best, "parameters": trained.parameters.model_dump(mode="json"),
+            "seconds": time.monotonic() - started,
+        }  # fmt: skip
+        keep(name, experiment.title, row)
         cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
         print(f"{f'{loss}, {fidelity}, {penalty}':42s} {cells}  {noise_ratio:.2f}", flush=True)
     for model, (*jaccard, noise_ratio) in PAPER[name].items():
         cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
         print(f"{'the paper: ' + model:42s} {cells}  {noise_ratio:.2f}")
-    return {"title": experiment.title, "iterations": iterations, "steps": steps, "rows": rows}
+
+
+def keep(name: str, title: str, row: dict[str, Any]) -> None:
+    """Write a row into the file of the experiment, in the order of `models`."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    rows = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else []
+    by_model = {(r["loss"], r["fidelity"], r["penalty"]): r for r in [*rows, row]}
+    content = {
+        "title": title,
+        "paper": PAPER[name],
+        "rows": [by_model[model] for model in models(name) if model in by_model],
+    }
+    path.write_text(json.dumps(content) + "\n", "utf-8")
 
 
 def main() -> None:
-    """Run one experiment."""
+    """Run one experiment, or some of its models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=list(EXPERIMENTS))
-    parser.add_argument("--iterations", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--losses", nargs="+", choices=list(STEPS), default=list(STEPS))
     asked = parser.parse_args()
-    result = report(asked.name, asked.iterations, asked.steps)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{asked.name}.json").write_text(json.dumps(result) + "\n", "utf-8")
+    report(asked.name, asked.losses)
 
 
 if __name__ == "__main__":

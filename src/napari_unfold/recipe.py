@@ -166,7 +166,7 @@ class Localization(Section):
     """From a reconstructed frame to a list of molecules."""
 
     min_photons_fraction: float = _setting(
-        0.25,
+        0.1,
         "Faintest molecule",
         "Molecules fainter than this fraction of a typical one are discarded, and in any case "
         "those that do not stand out from the noise.",
@@ -174,14 +174,20 @@ class Localization(Section):
         le=1,
     )
     split_brightness: float = _setting(
-        1.5,
+        1.0,
         "Brightest molecule",
-        "A spot brighter than this multiple of a typical molecule is tried as two.",
+        "A spot brighter than this multiple of a typical molecule is tested for being two.",
         ge=1,
         le=1000,
     )
     merge_distance_nm: float = _setting(
-        30.0, "Merge distance", "Localizations closer than this become one.", "nm", ge=0, le=1000
+        0.0,
+        "Merge distance",
+        "Localizations closer than this become one, whatever the statistical test says of them; "
+        "0 leaves it to the test.",
+        "nm",
+        ge=0,
+        le=1000,
     )
 
 
@@ -218,6 +224,29 @@ class Training(Section):
         "per µm²",
         gt=0,
         le=100,
+    )
+    steepness: float = _setting(
+        0.5,
+        "Softness (ρ)",
+        "Half width of the passage from an empty to a full pixel around the threshold, relative to "
+        "it; small is sharp. Localization and tolerant loss.",
+        gt=0,
+        lt=1,
+    )
+    huber_width: float = _setting(
+        0.1,
+        "Huber width (δ)",
+        "Differences of pixels up to it count by their square, larger ones by their size. "
+        "Localization loss; in the unit of the full pixel.",
+        gt=0,
+        le=1000,
+    )
+    full_pixel: float = _setting(
+        1.0,
+        "Full pixel (M)",
+        "Value of a pixel that holds a molecule; 1 or 255 in the paper. Localization loss.",
+        gt=0,
+        le=1e6,
     )
 
 

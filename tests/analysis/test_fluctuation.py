@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unfold.analysis.fluctuation import TemporalStatistics, time_blocks, without_trend
-from napari_unfold.analysis.psf_width import SpatialCovariance
+from napari_unfold.analysis.fluctuation import TemporalStatistics, time_blocks
 from napari_unfold.imaging.blinking import Blinking, FilamentPatterns, blink, record
 from napari_unfold.imaging.camera import noise_variance, to_photons
 from napari_unfold.recipe import Camera
@@ -91,11 +90,6 @@ def test_time_blocks_cover_all_frames_once(n, block, smallest):
     assert min(b - a for a, b in blocks) >= smallest
 
 
-def test_removing_the_trend_of_a_line_leaves_nothing():
-    line = np.arange(12.0)[:, None, None] * np.ones((12, 3, 3)) + 7
-    np.testing.assert_allclose(without_trend(line), 0, atol=1e-12)
-
-
 def a_movie(sigma_px, seed=0, frames=400, photons=80.0, emitters=1500, background=10.0):
     rng = np.random.default_rng(seed)
     positions = FilamentPatterns(np.array([4800.0, 4800.0]), rng)(emitters, rng)
@@ -116,41 +110,6 @@ def test_photon_noise_is_in_the_variance_and_not_in_the_next_frame():
     # 1 - 1/on - 1/off of the default emitters, a little less for what the trend takes away
     assert Blinking().correlation == pytest.approx(0.375)
     assert images.covariance[1].sum() / signal.sum() == pytest.approx(0.375, abs=0.04)
-
-
-@pytest.mark.parametrize("sigma_px", [0.8, 1.1, 2.0])
-def test_the_psf_is_found_from_the_fluctuations_alone(sigma_px):
-    frames, _, _ = a_movie(sigma_px)
-    shared = SpatialCovariance((48, 48))
-    for first, last in time_blocks(400, 20, 3):
-        shared.add(frames[first:last])
-    width = shared.psf_width()
-    assert width is not None
-    assert width.sigma_px == pytest.approx(sigma_px, rel=0.03)
-    assert abs(width.sigma_px - sigma_px) < 4 * width.error_px
-    assert width.error_px < 0.03 * sigma_px
-
-
-def test_the_error_of_the_psf_says_how_far_it_scatters():
-    found = []
-    for seed in range(12):
-        frames, _, _ = a_movie(1.1, seed, frames=100, photons=40)
-        shared = SpatialCovariance((48, 48))
-        for first, last in time_blocks(100, 10, 3):
-            shared.add(frames[first:last])
-        found.append(shared.psf_width())
-    assert all(found)
-    deviations = [(w.sigma_px - 1.1) / w.error_px for w in found]
-    assert 0.4 < np.std(deviations) < 2.0
-
-
-def test_noise_alone_does_not_tell_a_psf():
-    rng = np.random.default_rng(3)
-    shared = SpatialCovariance((32, 32))
-    for _ in range(12):
-        shared.add(rng.poisson(20.0, (10, 32, 32)).astype(float))
-    assert shared.psf_width() is None
-    assert SpatialCovariance((32, 32)).psf_width() is None
 
 
 def test_emitters_blink_with_their_rates_and_bleach():

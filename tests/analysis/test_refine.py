@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_unfold.analysis.likelihood import (
+    CameraLikelihood,
+    Frames,
+)
 from napari_unfold.analysis.localize import find_spots, merge
-from napari_unfold.analysis.refine import CameraLikelihood, Molecules, SpotModel, fit
+from napari_unfold.analysis.refine import fit
+from napari_unfold.analysis.spots import Molecules, SpotModel
 from napari_unfold.imaging.camera import expose, to_photons
 from napari_unfold.imaging.simulate import render
 from napari_unfold.recipe import Camera
@@ -104,10 +109,9 @@ def test_lone_molecules_reach_the_cramer_rao_bound(camera):
     frames = to_photons(expose(np.repeat(clean[None] + background, n, 0), camera, rng), camera)
     y = torch.tensor(frames)
     start = molecules([(8.0, 9.0, 1000.0)] * n, frame=list(range(n)), dtype=torch.float32)
-    found = fit(
-        start, y, torch.full_like(y, background), SIGMA,
-        camera.excess_noise, camera.read_noise_photons**2, iterations=15,
-    )  # fmt: skip
+    read_variance = camera.read_noise_photons**2
+    frames = Frames(y, torch.full_like(y, background), SIGMA, camera.excess_noise, read_variance)
+    found = fit(start, frames, iterations=15)
     error = found.position.numpy() - [8.4, 8.6]
     bound = cramer_rao_px(photons, background, camera)
     assert error.std() == pytest.approx(bound, rel=0.08)
@@ -120,7 +124,7 @@ def test_overlapping_molecules_are_fitted_together():
     y, x, photons = np.array(rows).T
     frame = torch.tensor(render(y, x, photons, (17, 16), 1.0, SIGMA) + 5.0)[None]
     start = molecules([(7.7, 6.8, 1500.0), (8.6, 8.7, 1500.0), (9.8, 7.3, 1500.0)])
-    found = fit(start, frame, torch.full_like(frame, 5.0), SIGMA, iterations=60)
+    found = fit(start, Frames(frame, torch.full_like(frame, 5.0), SIGMA), iterations=60)
     # patches end at four sigma, hence not quite exact
     np.testing.assert_allclose(found.position, np.array(rows)[:, :2], atol=0.01)
     np.testing.assert_allclose(found.photons, photons, rtol=0.01)
@@ -132,15 +136,15 @@ def test_frames_of_a_batch_do_not_influence_each_other():
     rows = rng.uniform([3, 3, 300], [17, 17, 900], (9, 3))
     frame = np.repeat([0, 1, 2], 3)
     b = torch.full_like(y, 12.0)
-    together = fit(molecules(rows, frame=frame), y, b, SIGMA)
+    together = fit(molecules(rows, frame=frame), Frames(y, b, SIGMA))
     for t in range(3):
-        alone = fit(molecules(rows[frame == t]), y[t : t + 1], b[:1], SIGMA)
+        alone = fit(molecules(rows[frame == t]), Frames(y[t : t + 1], b[:1], SIGMA))
         torch.testing.assert_close(together.position[frame == t], alone.position)
 
 
 def test_nothing_to_fit():
     y = torch.zeros(1, 9, 9)
-    assert len(fit(molecules([]), y, y + 1, SIGMA)) == 0
+    assert len(fit(molecules([]), Frames(y, y + 1, SIGMA))) == 0
 
 
 def test_spots_are_local_maxima_with_their_centre_of_light():

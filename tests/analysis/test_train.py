@@ -66,15 +66,15 @@ def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, los
     start = classical_parameters(operator, PHOTONS, 5.0, fidelity=fidelity, iterations=30)
     events = list(train(operator, start, learning, checking, loss, outer_iterations=8))
     trained: Trained = events[-1].value
-    first, last = trained.history[0], trained.history[-1]
-    assert last["training loss"] < 0.99 * first["training loss"]
+    first = trained.history[0]
+    assert min(m["training loss"] for m in trained.history) < 0.99 * first["training loss"]
     assert min(m["validation loss"] for m in trained.history) < first["validation loss"]
-    # what is kept is what was best on the held-out frames: by the light, or by the molecules found
+    # what is kept is what was best on the held-out frames: by its loss, or by the molecules found
     best = trained.history[trained.best]
-    if isinstance(loss, ReconstructionLoss):
-        assert best["validation loss"] == min(m["validation loss"] for m in trained.history)
-    else:
+    if isinstance(loss, LocalizationLoss):
         assert best["Jaccard index"] == max(m["Jaccard index"] for m in trained.history)
+    else:
+        assert best["validation loss"] == min(m["validation loss"] for m in trained.history)
     network = UnfoldedNetwork(operator, trained.parameters)
     with torch.no_grad():
         value = loss(network(checking.y, checking.b), checking.truth, network.threshold)
@@ -221,7 +221,7 @@ def test_resuming_goes_on_where_it_ended():
     second = run_to_end(learn(a_recipe(), training, name="mine", resume=first.preset))
     best = first.history[first.best]["validation loss"]
     assert second.history[0]["validation loss"] == pytest.approx(best, rel=1e-3)
-    with pytest.raises(InputError, match="another fidelity or number of iterations"):
+    with pytest.raises(InputError, match="another fidelity"):
         run_to_end(learn(a_recipe(iterations=7), training, name="mine", resume=first.preset))
 
 

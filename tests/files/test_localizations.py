@@ -326,6 +326,7 @@ class TestWriting:
                 *[st.floats(0, 1e6) | st.just(np.nan) for _ in range(5)],
                 st.integers(1, 1000),
                 st.floats(0, 1),
+                *[st.floats(0, 1e6) | st.just(np.nan) for _ in range(3)],
             ),
             min_size=1,
             max_size=20,

@@ -64,6 +64,7 @@ def learned(steps: int = 4) -> SimpleNamespace:
         after=0.9 * image,
         truth=image,
         history=[metrics(step) for step in range(steps)],
+        best=2,
         outcome="learned",
     )
 
@@ -430,3 +431,28 @@ def test_a_small_training_yields_a_preset(viewer, qtbot: QtBot, tmp_path: Path, 
     assert widget.plot.curve("validation loss")[0] == [0, 1, 2]
     assert len(widget.learned.preset.networks["gaussian"].step_sizes) == 10
     assert viewer.layers[SHOWN[1]].data.max() > 0
+
+
+def test_a_training_goes_on_from_what_was_learned_last_or_from_a_preset(widget, qtbot, run_instead):
+    asked = run_instead(finished)
+    starts = widget.form.start_row.editor
+    shipped = list_presets()[0]
+    assert [starts.itemText(i) for i in range(2)] == ["The best of several", shipped.title]
+    run(widget, qtbot)
+    assert asked[-1]["resume"] is None
+    starts.setCurrentText("What was learned last")
+    run(widget, qtbot)
+    assert asked[-1]["resume"].name == "my-microscope"
+    starts.setCurrentText(shipped.title)
+    run(widget, qtbot)
+    assert asked[-1]["resume"] == shipped
+
+
+def test_the_details_of_the_loss_reach_the_training(widget):
+    editors = {row.key: row.editor for row in widget.form.details.rows}
+    editors["training.steepness"].set_value(0.2)
+    editors["training.full_pixel"].set_value(255.0)
+    assert widget.form.training_value().steepness == 0.2
+    assert widget.form.training_value().full_pixel == 255
+    editors["training.steepness"].set_value(3.0)
+    assert "Softness" in str(widget.form.errors()[0])

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unfold.imaging.background import estimate_background, estimate_molecule_photons
+from napari_unfold.imaging.background import (
+    estimate_background,
+    estimate_crowding,
+    estimate_molecule_photons,
+)
 from napari_unfold.imaging.camera import expose, to_photons
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.simulate import simulate
@@ -90,3 +94,24 @@ def test_published_stacks(shared_data, name, sigma_px, photons):
     energy = SeparableOperator((64, 64), 4, sigma_px).point_energy
     estimate = estimate_molecule_photons(frames, background, Camera(), energy)
     assert estimate == pytest.approx(photons, rel=0.1)
+
+
+@pytest.mark.parametrize(("density", "frames"), [(0.5, 60), (4.0, 10), (2.0, 1)])
+def test_crowding_is_the_density_in_the_area_of_a_psf(density, frames):
+    made = simulate("random", frames=frames, density_per_um2=density, brightness_spread=0, seed=5)
+    photons = to_photons(made.stack, made.recipe.camera)
+    crowding = estimate_crowding(photons, np.full((64, 64), 20.0), 1500.0, 1.1)
+    expected = density * 4 * np.pi * 0.11**2
+    assert crowding.mean() == pytest.approx(expected, rel=0.2)
+    assert crowding.min() > 0
+
+
+def test_crowding_of_many_frames_follows_the_structure_and_of_few_does_not():
+    rows = np.zeros((1, 40, 40))
+    rows[:, 20] = 100.0
+    dark = np.zeros((40, 40))
+    many = estimate_crowding(np.repeat(rows, 200, 0), dark, 1000.0, 1.0)
+    one = estimate_crowding(rows, dark, 1000.0, 1.0)
+    assert many[20, 7] == pytest.approx(0.1 * 4 * np.pi, rel=0.1)
+    assert many[5, 7] < 0.1 * many[20, 7]
+    assert one[20, 7] < 0.1 * many[20, 7]

@@ -86,6 +86,23 @@ def match(
     near = cKDTree(truth_xy).sparse_distance_matrix(
         cKDTree(found_xy), tolerance, output_type="ndarray"
     )
+    pairs = nearest_first(near)
+    return pairs["j"], pairs["i"], pairs["v"]
+
+
+def nearest_first(near: np.ndarray) -> np.ndarray:
+    """Choose from candidate pairs one-to-one, the nearest of all first.
+
+    Parameters
+    ----------
+    near : structured array, shape (N,)
+        Fields ``i`` and ``j``, the numbers of the two points, and ``v``, their distance.
+
+    Returns
+    -------
+    structured array, shape (P,)
+        The chosen ones, by increasing distance.
+    """
     near = near[np.lexsort((near["j"], near["i"], near["v"]))]
     accepted = []
     while len(near):
@@ -98,8 +115,7 @@ def match(
         taken = np.isin(near["i"], pairs["i"]) | np.isin(near["j"], pairs["j"])
         near = near[~taken]
     pairs = np.concatenate(accepted) if accepted else near
-    pairs = pairs[np.argsort(pairs["v"], kind="stable")]
-    return pairs["j"], pairs["i"], pairs["v"]
+    return pairs[np.argsort(pairs["v"], kind="stable")]
 
 
 def evaluate(

@@ -203,13 +203,6 @@ def _polynomials(n: int, order: int) -> NDArray[np.float64]:
     return np.stack(rows)
 
 
-def without_trend(frames: NDArray[np.floating]) -> Image:
-    """Return frames ``(T, Y, X)`` less the straight line that fits each pixel best."""
-    basis = _polynomials(len(frames), 2)
-    flat = frames.reshape(len(frames), -1).astype(np.float64)
-    return np.asarray(flat - basis.T @ (basis @ flat)).reshape(frames.shape)
-
-
 def time_blocks(n_frames: int, block_frames: int, smallest: int) -> list[tuple[int, int]]:
     """Cut frames into blocks of about `block_frames`, none shorter than `smallest`.
 

@@ -112,7 +112,7 @@ def learn(
     frames : slice
         Frames of the stack to use, from 0.
     resume : Preset, optional
-        Go on from its parameters, which must have been learned for the same network.
+        Go on from its parameters, which must have been learned for the same kind of network.
     device : {"auto", "cpu", "cuda"}
 
     Yields
@@ -135,7 +135,7 @@ def learn(
         )
     learning, checking = data.frames.split(training.validation_share)
     operator = data.operator
-    loss = make_loss(training.loss, data.start.reference.molecule_photons)
+    loss = make_loss(training, data.start.reference.molecule_photons)
     classical = UnfoldedNetwork(operator, data.start, device=chosen)
     before = final_iterate(classical, checking.y[:1], checking.b)[0].cpu().numpy()
 
@@ -153,7 +153,7 @@ def learn(
 
     job = train(
         operator,
-        _resumed(resume, recipe) if resume else data.start,
+        _resumed(resume, recipe, data.start) if resume else data.start,
         learning,
         checking,
         loss,
@@ -288,16 +288,23 @@ def _from_stack(
     return _Data(setup.network.operator, known, start, source)
 
 
-def _resumed(preset: Preset, recipe: Recipe) -> NetworkParameters:
-    """Return the parameters of a preset if they fit the network that is asked for."""
+def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> NetworkParameters:
+    """Return the parameters of a preset for these data, if they fit the network asked for."""
     network = preset.networks.get(recipe.solver.fidelity)
-    if network is None or network.iterations != recipe.solver.iterations:
+    penalty = "l1" if network is None or network.sparsity_photons is None else "log-sum"
+    if (
+        network is None
+        or network.iterations != recipe.solver.iterations
+        or penalty != recipe.solver.penalty
+        or preset.upsampling != recipe.solver.upsampling
+    ):
         raise InputError(
-            f"the preset '{preset.name}' was learned for another fidelity or number of iterations",
-            "Resume with the settings it was begun with",
+            f"the preset '{preset.name}' was learned for another fidelity, penalty, upsampling or "
+            "number of iterations",
+            "Go on with the settings it was begun with",
             field="solver.iterations",
         )
-    return network
+    return network.for_data(start.reference)
 
 
 def _classical(recipe: Recipe) -> Recipe:

@@ -1,8 +1,8 @@
 """From reconstructed frames to molecules: one row per molecule, off the grid.
 
 Bright spots of the reconstruction are the candidates. All molecules of a frame are then fitted
-together to the camera data (`refine`); spots too bright for one molecule are tried as two, close
-ones are merged and faint ones dropped, and the rest is fitted again.
+together to the camera data (`refine`), while a statistical test adds, splits and removes some
+(`model_selection`). The information that the frame has on each gives its uncertainty.
 """
 
 from __future__ import annotations
@@ -13,18 +13,46 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch.nn import functional
 
-from napari_unfold.analysis.refine import CameraLikelihood, Molecules, SpotModel, fit
+from napari_unfold.analysis.likelihood import BRIGHTNESS_SPREAD, BrightnessPrior, Frames
+from napari_unfold.analysis.model_selection import ModelSelection
+from napari_unfold.analysis.refine import fit
+from napari_unfold.analysis.spots import Molecules
+from napari_unfold.analysis.uncertainty import uncertainties
 from napari_unfold.imaging.camera import noise_variance
 from napari_unfold.recipe import Camera, Localization
 
-SPLIT_ROUNDS = 3
-SPLIT_DISTANCE_PX = 0.35
-"""Half the distance at which two molecules are started in place of one."""
+ROUNDS = 3
+"""Of two neighbouring molecules one is split per round: a spot may become up to four or so."""
+
+
+@dataclass(frozen=True)
+class Localizations:
+    """The molecules of a batch of frames with what is known of each.
+
+    Attributes
+    ----------
+    molecules : Molecules
+    uncertainty : tensor (N, 3)
+        Standard deviations of y, x (camera pixels) and photons.
+    evidence : tensor (N,)
+        Fall of the log-probability of the frame without this molecule.
+    """
+
+    molecules: Molecules
+    uncertainty: torch.Tensor
+    evidence: torch.Tensor
+
+    def select(self, keep: torch.Tensor) -> Localizations:
+        """Return those chosen by a mask or by indices."""
+        return Localizations(
+            self.molecules.select(keep), self.uncertainty[keep], self.evidence[keep]
+        )
 
 
 @dataclass(frozen=True)
@@ -44,6 +72,8 @@ class Localizer:
         Faintest spot of the reconstruction to start from.
     faintest_photons : float
         Faintest molecule to keep.
+    crowding : array (Y, X)
+        Molecules expected per area of a PSF and frame, see `estimate_crowding`.
     camera : Camera
         For its noise.
     settings : Localization
@@ -55,12 +85,13 @@ class Localizer:
     molecule_photons: float
     threshold_photons: float
     faintest_photons: float
+    crowding: NDArray[np.float32]
     camera: Camera
     settings: Localization
 
     def __call__(
         self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor
-    ) -> Generator[float, None, Molecules]:
+    ) -> Generator[float, None, Localizations]:
         """Find the molecules; yields now and then the share of the work that is done.
 
         Parameters
@@ -74,66 +105,59 @@ class Localizer:
 
         Returns
         -------
-        Molecules
+        Localizations
         """
-        background = b.expand_as(y)
-        found = find_spots(x, self.threshold_photons, self.upsampling)
-        yield 0.0
-        found = self._fit(found, y, background)
-        for done in range(1, SPLIT_ROUNDS + 1):
-            yield done / (SPLIT_ROUNDS + 2)
-            found = self._fit(self._split(found, y, background), y, background)
-            found = self._drop(merge(found, self.settings.merge_distance_nm / self.pixel_size_nm))
-        yield (SPLIT_ROUNDS + 1) / (SPLIT_ROUNDS + 2)
-        found = self._drop(self._fit(found, y, background))
-        return _in_reading_order(self._inside(found, y.shape))
-
-    def _fit(self, molecules: Molecules, y: torch.Tensor, b: torch.Tensor) -> Molecules:
-        return fit(molecules, y, b, self.sigma_px, self.camera.excess_noise, self._read_variance)
-
-    @property
-    def _read_variance(self) -> float:
-        return self.camera.read_noise_photons**2
-
-    def _split(self, molecules: Molecules, y: torch.Tensor, b: torch.Tensor) -> Molecules:
-        """Put two molecules where one is brighter than one can be."""
-        bright = molecules.photons > self.settings.split_brightness * self.molecule_photons
-        if not bool(bright.any()):
-            return molecules
-        model = SpotModel((y.shape[0], y.shape[1], y.shape[2]), self.sigma_px)
-        model.locate(molecules)
-        spots = model.light(molecules)
-        likelihood = CameraLikelihood(y, b, self.camera.excess_noise, self._read_variance)
-        residual, _ = likelihood.residual_and_weight(spots)
-        apart = SPLIT_DISTANCE_PX * model.elongation(molecules, residual)[bright]
-        single, double = molecules.select(~bright), molecules.select(bright)
-        return Molecules(
-            torch.cat([single.frame, double.frame, double.frame]),
-            torch.cat([single.position, double.position - apart, double.position + apart]),
-            torch.cat([single.photons, double.photons / 2, double.photons / 2]),
+        frames = Frames(
+            y,
+            b.expand_as(y),
+            self.sigma_px,
+            self.camera.excess_noise,
+            self.camera.read_noise_photons**2,
+            BrightnessPrior(self.molecule_photons, BRIGHTNESS_SPREAD),
         )
-
-    def _drop(self, molecules: Molecules) -> Molecules:
-        return molecules.select(molecules.photons >= self.faintest_photons)
+        selection = ModelSelection(
+            frames,
+            torch.as_tensor(self.crowding, device=y.device),
+            self.settings.split_brightness * self.molecule_photons,
+        )
+        steps = ROUNDS + 3
+        yield 0.0
+        found = fit(find_spots(x, self.threshold_photons, self.upsampling), frames)
+        for done in range(1, ROUNDS + 1):
+            yield done / steps
+            found = fit(selection.add(selection.split(found)), frames)
+            found = merge(found, self.settings.merge_distance_nm / self.pixel_size_nm)
+        yield (ROUNDS + 1) / steps
+        found = fit(selection.remove(found), frames)
+        yield (ROUNDS + 2) / steps
+        evidence, _ = selection.evidence(found)
+        uncertainty = uncertainties(found, frames, selection.crowding_at(found))
+        bright = found.photons >= self.faintest_photons
+        kept = bright & self._inside(found, y.shape)
+        return _in_reading_order(Localizations(found, uncertainty, evidence).select(kept))
 
     @staticmethod
-    def _inside(molecules: Molecules, shape: torch.Size) -> Molecules:
+    def _inside(molecules: Molecules, shape: torch.Size) -> torch.Tensor:
         size = molecules.position.new_tensor([shape[-2], shape[-1]])
-        inside = (molecules.position >= 0) & (molecules.position < size)
-        return molecules.select(inside.all(dim=1))
+        return ((molecules.position >= 0) & (molecules.position < size)).all(dim=1)
 
-    def table(self, molecules: Molecules, first_frame: int, background: np.ndarray) -> pd.DataFrame:
+    def table(
+        self, found: Localizations, first_frame: int, background: NDArray[np.floating]
+    ) -> pd.DataFrame:
         """Return the molecules as a localization table.
 
         Parameters
         ----------
-        molecules : Molecules
+        found : Localizations
         first_frame : int
             Number, from 0, of the batch's first frame in the stack.
         background : array (Y, X)
             Photons per camera pixel.
         """
+        molecules = found.molecules
         position = molecules.position.cpu().numpy().astype(np.float64)
+        spread = found.uncertainty.cpu().numpy().astype(np.float64)
+        uncertainty_nm = spread[:, :2] * self.pixel_size_nm
         last = np.array(background.shape) - 1
         rows, columns = np.minimum(position.astype(int), last).T
         local = background[rows, columns].astype(np.float64)
@@ -146,6 +170,11 @@ class Localizer:
                 "photons": molecules.photons.cpu().numpy().astype(np.float64),
                 "background_photons": local,
                 "noise_photons": np.sqrt(noise_variance(local, self.camera)),
+                "uncertainty_nm": np.sqrt((uncertainty_nm**2).mean(axis=1)),
+                "uncertainty_x_nm": uncertainty_nm[:, 1],
+                "uncertainty_y_nm": uncertainty_nm[:, 0],
+                "uncertainty_photons": spread[:, 2],
+                "quality": found.evidence.cpu().numpy().astype(np.float64),
             }
         )
 
@@ -180,9 +209,7 @@ def merge(molecules: Molecules, distance_px: float) -> Molecules:
     """Replace molecules of one frame closer than `distance_px` by one at their centre of light."""
     if len(molecules) < 2 or distance_px == 0:
         return molecules
-    # frames lie far apart along a third axis, so that one search serves all of them
-    far = 10.0 * distance_px * molecules.frame.double()
-    points = torch.cat([far[:, None], molecules.position.double()], 1).cpu().numpy()
+    points = molecules.points(distance_px)
     pairs = cKDTree(points).query_pairs(distance_px, output_type="ndarray")
     n = len(points)
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
@@ -195,8 +222,8 @@ def merge(molecules: Molecules, distance_px: float) -> Molecules:
     return Molecules(frame, position, photons)
 
 
-def _in_reading_order(molecules: Molecules) -> Molecules:
+def _in_reading_order(found: Localizations) -> Localizations:
     """Sort by frame, then from top to bottom and left to right."""
-    y, x = molecules.position.cpu().numpy().T
-    order = np.lexsort((x, y, molecules.frame.cpu().numpy()))
-    return molecules.select(torch.as_tensor(order, device=molecules.frame.device))
+    y, x = found.molecules.position.cpu().numpy().T
+    order = np.lexsort((x, y, found.molecules.frame.cpu().numpy()))
+    return found.select(torch.as_tensor(order, device=found.molecules.frame.device))

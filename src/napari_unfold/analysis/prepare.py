@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import napari_unfold
 from napari_unfold.analysis.localize import Localizer
+from napari_unfold.analysis.sample import frame_range, read_sample
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import Stack
 from napari_unfold.files.tiff import read_picture
@@ -21,6 +22,7 @@ from napari_unfold.imaging.background import (
     MIN_BACKGROUND_PHOTONS,
     detection_limit,
     estimate_background,
+    estimate_crowding,
     estimate_molecule_photons,
 )
 from napari_unfold.imaging.camera import (
@@ -37,10 +39,6 @@ from napari_unfold.recipe import Camera, Optics, Recipe
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters, Reference
-
-SAMPLE_FRAMES = 200
-SAMPLE_PIXELS = 2**25
-"""The sample from which background and brightness are estimated is at most this large."""
 
 KL_PEDESTAL = 0.005
 """Smallest background of the KL fidelity, as a fraction of a typical molecule's photons.
@@ -209,6 +207,7 @@ def prepare(
             faintest_photons=max(
                 recipe.localization.min_photons_fraction * molecule_photons, limit
             ),
+            crowding=estimate_crowding(sample, background, molecule_photons, psf.sigma_px),
             camera=recipe.camera,
             settings=recipe.localization,
         ),
@@ -266,21 +265,6 @@ def load_psf(optics: Optics) -> PSF:
     return GaussianPSF(optics.psf_sigma_nm / optics.pixel_size_nm)
 
 
-def frame_range(frames: slice, n_frames: int) -> tuple[int, int]:
-    """Return the first frame and the one after the last; raises `InputError` if there are none."""
-    first, last, step = frames.indices(n_frames)
-    if step != 1 or last <= first:
-        wanted = f"{'' if frames.start is None else frames.start}:" + (
-            "" if frames.stop is None else str(frames.stop)
-        )
-        raise InputError(
-            f"the frames {wanted} do not exist in a stack of {n_frames} frames",
-            f"Choose a range within 0:{n_frames} (frames are counted from 0, the end is excluded)",
-            field="frames",
-        )
-    return first, last
-
-
 def check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
     """Raise an `InputError` if frames are too small for the PSF."""
     smallest = max(8, round(6 * psf.sigma_px))
@@ -290,18 +274,6 @@ def check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
             f"Use frames of at least {smallest} x {smallest} pixels, or check the PSF size",
             field="stack",
         )
-
-
-def read_sample(stack: Stack, span: tuple[int, int]) -> NDArray[np.float32]:
-    """Read runs of neighbouring frames, spread over the stack."""
-    first, last = span
-    wanted = max(2, min(SAMPLE_FRAMES, SAMPLE_PIXELS // (stack.shape[1] * stack.shape[2])))
-    if last - first <= wanted:
-        return stack.read(first, last)
-    runs = min(4, wanted // 2)
-    length = wanted // runs
-    starts = np.linspace(first, last - length, runs).astype(int)
-    return np.concatenate([stack.read(int(s), int(s) + length) for s in starts])
 
 
 def background_map(

@@ -178,10 +178,10 @@ def _unfold(
         try:
             share = next(localizing)
         except StopIteration as end:
-            molecules = end.value
+            found = end.value
             break
         yield from tick(1 - LOCALIZATION_SHARE * (1 - share))
-    table = setup.localizer.table(molecules, start, setup.background)
+    table = setup.localizer.table(found, start, setup.background)
     return x.cpu().numpy(), table
 
 

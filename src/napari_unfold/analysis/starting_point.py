@@ -20,10 +20,10 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 
 WEIGHTS: dict[Fidelity, tuple[float, ...]] = {
     "gaussian": (0.05, 0.1, 0.3, 0.6),
-    "kl": (0.4, 1.0, 3.0, 10.0),
+    "kl": (0.4, 1.0, 2.0, 4.0, 8.0),
 }
-STEPS: dict[Fidelity, tuple[float, ...]] = {"gaussian": (1.0,), "kl": (1.0, 3.0)}
-THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+STEPS: dict[Fidelity, tuple[float, ...]] = {"gaussian": (1.0,), "kl": (1.0, 3.0, 8.0)}
+THRESHOLDS = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4)
 """Fractions of the largest weight, multiples of the safe step, and fractions of a typical
 molecule's photons. KL takes larger weights, which mostly make its images fainter, and its safe
 step is a cautious one."""

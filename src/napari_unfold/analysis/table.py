@@ -90,7 +90,7 @@ COLUMNS = (
         "uncertainty_nm",
         "Uncertainty",
         "nm",
-        "Expected error of x and of y (standard deviation).",
+        "Expected error of x and of y (standard deviation): root mean square of the two.",
         "uncertainty_xy [nm]",
     ),
     Column(
@@ -101,7 +101,35 @@ COLUMNS = (
         "detections",
         "int64",
     ),
-    Column("quality", "Quality", "", "Confidence of the program that found it.", "quality"),
+    Column(
+        "quality",
+        "Quality",
+        "",
+        "Confidence of the program that found it; here the logarithm of how much less probable the "
+        "frame would be without the molecule.",
+        "quality",
+    ),
+    Column(
+        "uncertainty_x_nm",
+        "Uncertainty of x",
+        "nm",
+        "Expected error of x (standard deviation).",
+        "uncertainty_x [nm]",
+    ),
+    Column(
+        "uncertainty_y_nm",
+        "Uncertainty of y",
+        "nm",
+        "Expected error of y (standard deviation).",
+        "uncertainty_y [nm]",
+    ),
+    Column(
+        "uncertainty_photons",
+        "Uncertainty of photons",
+        "photons",
+        "Expected error of the photons (standard deviation).",
+        "uncertainty_intensity [photon]",
+    ),
 )
 """All columns, in the order in which they are written."""
 

@@ -88,7 +88,7 @@ def train(
         of network matters: fidelity, penalty, number of iterations.
     training, validation : TrainingSet
         Validation frames decide which iteration is kept, and are not learned from: the one with
-        the highest Jaccard index, for the reconstruction loss the one with the smallest loss.
+        the smallest loss, for the localization loss the one with the highest Jaccard index.
     loss : Loss
     outer_iterations : int
         Steps of the scaled gradient projection.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_unfold.analysis.estimate import MIN_SIZE_PX, estimate
 from napari_unfold.analysis.fluctuation import FluctuationImages, TemporalStatistics, time_blocks
+from napari_unfold.analysis.measured import Measured
 from napari_unfold.analysis.patterns import (
     PATTERN_SHAPE,
     emitter_image,
@@ -22,12 +25,10 @@ from napari_unfold.analysis.prepare import (
     background_map,
     check_frame_size,
     checked_camera,
-    frame_range,
     load_psf,
     provenance,
-    read_sample,
 )
-from napari_unfold.analysis.psf_width import PSFWidth, SpatialCovariance
+from napari_unfold.analysis.sample import frame_range, read_sample
 from napari_unfold.analysis.semiblind import LearnedPSF, image_parameters, learn_psf
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import noise_variance, to_photons
@@ -56,12 +57,10 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 from napari_unfold.unfolding.semiblind import SemiBlindOperator
 
 MIN_FRAMES = 10
-BATCH_FRAMES = (5, 50)
+BATCH_FRAMES = 50
 BATCH_VALUES = 2**21
-PSF_WINDOW_PX = 512
-"""The PSF is estimated in the middle of larger frames."""
+"""At most so many frames, or values, are read at a time."""
 
-PSF_BLOCKS = 20
 START_OFF = 1.3
 """Learning starts from a PSF that is wrong by this factor, so that it cannot just stay."""
 
@@ -128,7 +127,7 @@ class _Seen:
     noise: NDArray[np.float64]
     background: NDArray[np.float32]
     camera: Camera
-    width: PSFWidth | None
+    width: Measured | None
 
 
 def unfold_fluctuations(
@@ -208,8 +207,8 @@ def _unfold(
         reconstruction=reconstruction,
         psf=psf_image(psf, q),
         sigma_nm=psf.sigma_px * nm,
-        data_sigma_nm=seen.width.sigma_px * nm if seen.width else None,
-        data_sigma_error_nm=seen.width.error_px * nm if seen.width else None,
+        data_sigma_nm=seen.width.value * nm if seen.width else None,
+        data_sigma_error_nm=seen.width.standard_error * nm if seen.width else None,
         learned_sigma_nm=learned.sigma_px * nm if learned else None,
         history=learned.history if learned else [],
         settings=settings,
@@ -256,26 +255,20 @@ def _watch(
     if note:
         yield Note(note)
     background = background_map(sample, recipe, (stack.shape[1], stack.shape[2]))
+    width = yield from _estimated_sigma(stack, camera, span)
     statistics = TemporalStatistics()
-    window = tuple(slice(max((n - PSF_WINDOW_PX) // 2, 0), (n + PSF_WINDOW_PX) // 2)
-                   for n in stack.shape[1:])  # fmt: skip
-    shared = SpatialCovariance((min(stack.shape[1], PSF_WINDOW_PX),
-                                min(stack.shape[2], PSF_WINDOW_PX)))  # fmt: skip
     total = span[1] - span[0]
     blocks = time_blocks(total, settings.block_frames, statistics.smallest_block)
+    batch = min(BATCH_FRAMES, max(1, BATCH_VALUES // math.prod(stack.shape[1:])))
     yield Stage(f"Temporal statistics of {total:,} frames")
     for first, last in blocks:
-        for start, stop in time_blocks(last - first, _batch(stack, total), 3):
-            photons = to_photons(
-                stack.read(span[0] + first + start, span[0] + first + stop), camera
-            )
-            statistics.add(photons)
-            shared.add(photons[(slice(None), *window)])
-            yield Progress(first + stop, total)
+        for start in range(first, last, batch):
+            stop = min(start + batch, last)
+            statistics.add(to_photons(stack.read(span[0] + start, span[0] + stop), camera))
+            yield Progress(stop, total)
         statistics.end_block()
     noise = noise_variance(statistics.images().mean, camera)
     images = statistics.images(noise)
-    width = shared.psf_width()
     if float(images.covariance[0].mean()) < float(noise.mean()):
         yield Note(
             "The pixels fluctuate less than the camera settings say of their noise alone: check "
@@ -284,11 +277,19 @@ def _watch(
     return _Seen(images, noise, background, camera, width)
 
 
-def _batch(stack: Stack, n_frames: int) -> int:
-    """Frames at a time: a share of the stack, as far as they fit into a processor's cache."""
-    few, many = BATCH_FRAMES
-    by_memory = BATCH_VALUES // (stack.shape[1] * stack.shape[2])
-    return int(np.clip(min(n_frames // PSF_BLOCKS, by_memory), few, many))
+def _estimated_sigma(
+    stack: Stack, camera: Camera, span: tuple[int, int]
+) -> Generator[Event, None, Measured | None]:
+    """Return the PSF sigma in pixels that the stack itself tells, if it does."""
+    if min(stack.shape[1:]) < MIN_SIZE_PX:
+        return None
+    found: Measured | None = None
+    for event in estimate(stack, camera, slice(*span)):
+        if isinstance(event, Result):
+            found = event.value.psf_sigma_px
+        else:
+            yield event
+    return found
 
 
 def _first_psf(recipe: Recipe, settings: Fluctuation, seen: _Seen) -> Generator[Event, None, PSF]:
@@ -297,11 +298,10 @@ def _first_psf(recipe: Recipe, settings: Fluctuation, seen: _Seen) -> Generator[
     width = seen.width
     if width is not None:
         yield Note(
-            f"PSF of this stack: FWHM {FWHM_PER_SIGMA * width.sigma_px * nm:.0f} ± "
-            f"{FWHM_PER_SIGMA * width.error_px * nm:.1g} nm (sigma {width.sigma_px * nm:.1f} nm), "
-            "from what neighbouring pixels have in common"
+            f"PSF of this stack: FWHM {width * (FWHM_PER_SIGMA * nm)} nm "
+            f"(sigma {width * nm} nm), from what neighbouring pixels have in common"
         )
-        if entered is not None and abs(entered / (width.sigma_px * nm) - 1.0) > DISAGREEMENT:
+        if entered is not None and abs(entered / (width.value * nm) - 1.0) > DISAGREEMENT:
             yield Note(f"The PSF entered has a FWHM of {FWHM_PER_SIGMA * entered:.0f} nm")
     if recipe.optics.psf_image is not None:
         if settings.psf_from != "settings":
@@ -310,7 +310,7 @@ def _first_psf(recipe: Recipe, settings: Fluctuation, seen: _Seen) -> Generator[
     if entered is not None and settings.psf_from in ("settings", "learned"):
         return GaussianPSF(entered / nm)
     if width is not None:
-        return GaussianPSF(width.sigma_px)
+        return GaussianPSF(width.value)
     if entered is None:
         raise InputError(
             "neighbouring pixels fluctuate too little together to tell the PSF",

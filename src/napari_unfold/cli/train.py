@@ -65,6 +65,15 @@ def train(
     density: Annotated[
         float, typer.Option("--density", help=help_of(settings.Training, "density_per_um2"))
     ] = DEFAULTS.density_per_um2,
+    steepness: Annotated[
+        float, typer.Option("--steepness", help=help_of(settings.Training, "steepness"))
+    ] = DEFAULTS.steepness,
+    huber_width: Annotated[
+        float, typer.Option("--huber-width", help=help_of(settings.Training, "huber_width"))
+    ] = DEFAULTS.huber_width,
+    full_pixel: Annotated[
+        float, typer.Option("--full-pixel", help=help_of(settings.Training, "full_pixel"))
+    ] = DEFAULTS.full_pixel,
     pixel_size_nm: PixelSize = None,
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
@@ -130,6 +139,9 @@ def train(
             frames=training_frames,
             scene=scene,
             density_per_um2=density,
+            steepness=steepness,
+            huber_width=huber_width,
+            full_pixel=full_pixel,
         )
     name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
 

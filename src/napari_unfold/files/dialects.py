@@ -62,6 +62,9 @@ _THUNDERSTORM = {
     "bkgstd": "noise_photons",
     "uncertainty": "uncertainty_nm",
     "uncertainty_xy": "uncertainty_nm",
+    "uncertainty_x": "uncertainty_x_nm",
+    "uncertainty_y": "uncertainty_y_nm",
+    "uncertainty_intensity": "uncertainty_photons",
     "detections": "detections",
     "quality": "quality",
 }

@@ -16,7 +16,7 @@ from napari_unfold.imaging.grid import center_of_pixel
 from napari_unfold.jobs import InputError
 
 _NM_PER_UNIT = {"": 1.0, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "\ufffdm": 1e3}
-_LENGTHS = {"x_nm", "y_nm", "sigma_nm", "uncertainty_nm"}
+_LENGTHS = {column.name for column in COLUMNS if column.unit == "nm"}
 _PHOTONS = {"photons", "background_photons", "noise_photons"}
 _SURPLUS = "(surplus)"
 

@@ -26,6 +26,12 @@ PATCH_PX = 4
 MIN_BACKGROUND_PHOTONS = 0.05
 """Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
 
+FRAMES_FOR_STRUCTURE = 20
+"""So many frames tell as much about where molecules are as their number alone."""
+
+MIN_CROWDING = 1e-3
+"""Molecules per area of a PSF and frame that are thought possible anywhere."""
+
 MIN_FRAMES_FOR_FLUCTUATIONS = 3
 """Below this number of frames the temporal variance says too little."""
 
@@ -52,7 +58,7 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     """
     n_frames, height, width = photons.shape
     window = max(WINDOW_PX, math.ceil(math.sqrt(VALUES_PER_WINDOW / n_frames)))
-    rows, columns = _window_starts(height, window), _window_starts(width, window)
+    rows, columns = window_starts(height, window), window_starts(width, window)
     coarse = np.array([[_dark_level(photons[:, r, c], camera) for c in columns] for r in rows])
     coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
     background = _interpolate(coarse, rows, columns, (height, width))
@@ -60,8 +66,8 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     return np.asarray(np.maximum(smooth, MIN_BACKGROUND_PHOTONS), dtype=np.float32)
 
 
-def _window_starts(size: int, window: int) -> list[slice]:
-    """Half-overlapping windows that cover one axis."""
+def window_starts(size: int, window: int) -> list[slice]:
+    """Return half-overlapping windows that cover one axis, of the given side or the axis' own."""
     window = min(window, size)
     starts = range(0, max(size - window, 0) + 1, max(window // 2, 1))
     return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
@@ -167,3 +173,37 @@ def detection_limit(background: NDArray[np.floating], camera: Camera, point_ener
     """
     variance = float(noise_variance(np.median(background), camera))
     return 4.0 * math.sqrt(variance / point_energy)
+
+
+def estimate_crowding(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    molecule_photons: float,
+    sigma_px: float,
+) -> NDArray[np.float32]:
+    """Estimate how many molecules to expect in the area of a PSF and in one frame, at every pixel.
+
+    The mean light of the stack over that of a molecule. A few frames show chance molecules rather
+    than a structure, and count little beside the mean over the field.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons.
+    background : array (Y, X)
+    molecule_photons : float
+        Photons of a typical molecule in one frame.
+    sigma_px : float
+        PSF sigma; the area is ``4 pi sigma^2`` square pixels.
+
+    Returns
+    -------
+    array (Y, X)
+        Positive.
+    """
+    area = 4.0 * math.pi * sigma_px**2
+    here = (photons.mean(axis=0, dtype=np.float64) - background) / molecule_photons * area
+    everywhere = max(float(here.mean()), MIN_CROWDING)
+    share = len(photons) / (len(photons) + FRAMES_FOR_STRUCTURE)
+    mixed = share * here + (1.0 - share) * everywhere
+    return np.asarray(np.maximum(mixed, 0.1 * everywhere), dtype=np.float32)

@@ -46,7 +46,7 @@ class Grid:
 
 
 def fine_scale_and_translate(
-    scale: float, translate: float, upsampling: int
+    scale: float, translate: float, upsampling: float
 ) -> tuple[float, float]:
     """Scale and translation that lay an upsampled image exactly over its source.
 
@@ -57,7 +57,7 @@ def fine_scale_and_translate(
     ----------
     scale, translate : float
         Pixel size and position of the centre of pixel 0 of the source, along one axis.
-    upsampling : int
-        Fine pixels per source pixel.
+    upsampling : float
+        Fine pixels per source pixel; below 1 for an image that is coarser.
     """
     return scale / upsampling, translate + (1.0 / upsampling - 1.0) * scale / 2.0

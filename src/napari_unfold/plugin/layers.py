@@ -132,7 +132,7 @@ def pixel_size_nm(layer: Layer) -> float | None:
     InputError
         If the pixels are not square.
     """
-    factors = [_nm_per(unit) for unit in layer.units[-2:]]
+    factors = [nm_per(unit) for unit in layer.units[-2:]]
     if None in factors:
         return None
     height, width = (abs(s) * f for s, f in zip(layer.scale[-2:], factors, strict=True))
@@ -145,7 +145,8 @@ def pixel_size_nm(layer: Layer) -> float | None:
     return float(f"{width:.9g}")
 
 
-def _nm_per(unit: Any) -> float | None:
+def nm_per(unit: Any) -> float | None:
+    """Return the nm in one `unit` of a layer; None if it is no length."""
     quantity = 1.0 * unit
     return quantity.to("nm").magnitude if quantity.check("[length]") else None
 
@@ -168,7 +169,7 @@ def apply_pixel_size(layer: Layer, pixel_size: float) -> None:
     in nm, or another length, already stays where it is.
     """
     scale, translate = np.array(layer.scale), np.array(layer.translate)
-    factors = [_nm_per(unit) for unit in layer.units[-2:]]
+    factors = [nm_per(unit) for unit in layer.units[-2:]]
     for axis, factor in zip((-2, -1), factors, strict=True):
         in_nm = pixel_size / scale[axis] if factor is None else factor
         translate[axis] *= in_nm
@@ -189,9 +190,9 @@ def reconstruction_layer(result: Reconstruction, placement: Placement) -> LayerD
 
 
 def image_layer(
-    image: np.ndarray, upsampling: int, placement: Placement, **keywords: Any
+    image: np.ndarray, upsampling: float, placement: Placement, **keywords: Any
 ) -> LayerData:
-    """Layer data of an image ``(qY, qX)`` that covers the frames of a stack."""
+    """Layer data of an image ``(qY, qX)`` that begins at the corner of the frames of a stack."""
     fine = [fine_scale_and_translate(step, 0.0, upsampling) for step in placement.scale]
     offset = np.array([0.0, fine[1][1], fine[2][1]])
     style = {
@@ -300,7 +301,7 @@ def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
     from pint import Unit
 
     units = [Unit(str(unit)) for unit in meta.get("units") or ("pixel",) * 2]
-    factors = [_nm_per(unit) for unit in units[-2:]]
+    factors = [nm_per(unit) for unit in units[-2:]]
     if None in factors:
         raise InputError(
             f"the points '{meta.get('name', '')}' are in pixels of unknown size",

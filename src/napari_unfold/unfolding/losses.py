@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from napari_unfold.recipe import LossName
+from napari_unfold.recipe import Training
 
 
 def huber(t: torch.Tensor, delta: float) -> torch.Tensor:
@@ -116,8 +116,10 @@ class TolerantLoss:
         return functional.conv2d(stack, kernel.view(1, 1, 1, -1), padding=(0, half))[:, 0]
 
 
-def make_loss(name: LossName, molecule_photons: float) -> Loss:
-    """Return the loss with its usual settings, for molecules of a given brightness."""
-    if name == "reconstruction":
+def make_loss(settings: Training, molecule_photons: float) -> Loss:
+    """Return the loss that is asked for, for molecules of a given brightness."""
+    if settings.loss == "reconstruction":
         return ReconstructionLoss(unit_photons=molecule_photons)
-    return LocalizationLoss() if name == "localization" else TolerantLoss()
+    if settings.loss == "localization":
+        return LocalizationLoss(settings.steepness, settings.huber_width, settings.full_pixel)
+    return TolerantLoss(settings.steepness)

@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_unfold.jobs import Event, InputError, Job, UnfoldError
+from napari_unfold.jobs import Event, InputError, Job, Stage, UnfoldError
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.widgets.form import sentence
 from napari_unfold.plugin.widgets.job_panel import JobPanel
@@ -53,6 +53,7 @@ class JobWidget(QWidget):
         self.panel.run_clicked.connect(self.run)
         self.panel.cancel_clicked.connect(self.cancel)
         self.settings.pixel_hint.applied.connect(self._viewer.reset_view)
+        self.settings.estimates.requested.connect(self.estimate)
 
     # ---- what other code may ask and tell
 
@@ -85,6 +86,15 @@ class JobWidget(QWidget):
         """Ask the running job to stop."""
         self.runner.cancel()
         self._refresh()
+
+    def estimate(self) -> None:
+        """Estimate optics and camera from the stack, in the background; offer the values."""
+        panel = self.settings.estimates
+        try:
+            stack = layers.stack_of_layer(self._need_layer())
+            panel.start(_estimation(stack, panel.camera(), self.stack.frames()))
+        except UnfoldError as error:
+            panel.show_error(sentence(error))
 
     # ---- what a subclass provides
 
@@ -144,6 +154,7 @@ class JobWidget(QWidget):
         self.panel.show_error(sentence(self._job_error) if self._job_error else "")
         reason = " ".join(sentence(error) for error in blocking)
         self.panel.show_state(self.runner.state, reason)
+        self.settings.estimates.set_available(self.stack.layer() is not None)
         typed = self.settings.pixel_row.editor.value()
         self.settings.pixel_hint.show_for(self.stack.layer(), typed)
 
@@ -171,6 +182,7 @@ class JobWidget(QWidget):
             self._followed.events.scale.disconnect(self._adopt_pixel_size)
             self._followed.events.units.disconnect(self._adopt_pixel_size)
         self._followed = self.stack.layer()
+        self.settings.estimates.clear()
         if self._followed is not None:
             self._followed.events.scale.connect(self._adopt_pixel_size)
             self._followed.events.units.connect(self._adopt_pixel_size)
@@ -209,6 +221,14 @@ class JobWidget(QWidget):
         outer.addWidget(area, 1)
         outer.addWidget(self.panel)
         return outer
+
+
+def _estimation(*args: Any) -> Job:
+    """Estimate, with the slow import of scientific packages in the background thread too."""
+    yield Stage("Loading")
+    from napari_unfold.analysis.estimate import estimate
+
+    yield from estimate(*args)
 
 
 class _VerticalScrollArea(QScrollArea):

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unfold.jobs import Device, InputError, UnfoldError
 from napari_unfold.plugin.widgets.editors import ChoiceEdit
+from napari_unfold.plugin.widgets.estimate_panel import EstimatePanel
 from napari_unfold.plugin.widgets.form import Row, SectionForm, row_for, section_form, sentence
 from napari_unfold.plugin.widgets.pixel_hint import PixelHint
 from napari_unfold.plugin.widgets.psf import PsfEdit
@@ -47,6 +48,7 @@ class SettingsForm(QWidget):
         )
         self.optics.add_row(self.psf_row)
         self.camera = section_form("camera", Camera, "Camera")
+        camera_rows = list(self.camera.rows)
         self.background_row = row_for("background", "photons", Background.model_fields["photons"])
         self.camera.add_row(self.background_row)
         self.device_row = Row(
@@ -60,6 +62,8 @@ class SettingsForm(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         self.add_sections(self.optics, self.camera)
+        self.estimates = EstimatePanel(self.pixel_row, self.psf_row, camera_rows)
+        column.addWidget(self.estimates)
 
     def add_sections(self, *sections: SectionForm) -> None:
         """Add sections at the bottom."""
@@ -167,6 +171,7 @@ class SettingsForm(QWidget):
         return section[-1] if section else None
 
     def _on_changed(self) -> None:
+        self.estimates.refresh()
         self.changed.emit()
 
 

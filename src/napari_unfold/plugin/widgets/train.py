@@ -25,6 +25,7 @@ from napari_unfold.plugin.widgets.form import sentence
 from napari_unfold.plugin.widgets.job_panel import duration
 from napari_unfold.plugin.widgets.job_runner import Outcome
 from napari_unfold.plugin.widgets.job_widget import JobWidget
+from napari_unfold.plugin.widgets.preset_store import store
 from napari_unfold.plugin.widgets.preview import LivePreview
 from napari_unfold.plugin.widgets.remember import load_last_settings
 from napari_unfold.plugin.widgets.save_preset import SavePresetDialog
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unfold.analysis.learn import Learned
+    from napari_unfold.files.presets import Preset
 
 _PRESET_NAME = "my-microscope"
 """Until the user gives it another."""
@@ -79,8 +81,10 @@ class TrainWidget(JobWidget):
         self.dialog: SavePresetDialog | None = None
         self._lay_out_all()
         self._restore()
+        self._offer_starts()
         self.data.changed.connect(self._on_edited)
         self.save_button.clicked.connect(self.save_preset)
+        store.changed.connect(self._offer_starts)
         napari_viewer.events.theme.connect(self._adopt_theme)
         self._adopt_theme()
         self._on_layer()
@@ -119,6 +123,7 @@ class TrainWidget(JobWidget):
             stack=stack,
             truth=truth,
             frames=self.stack.frames() if stack is not None else slice(None),
+            resume=self.form.start(),
             device=self.form.device(),
         )
 
@@ -159,10 +164,17 @@ class TrainWidget(JobWidget):
             self._show_learned(self.learned, "The best before the error is kept. ")
             self._refresh()
 
+    def _offer_starts(self) -> None:
+        from napari_unfold.files.presets import list_presets
+
+        last = [] if self.learned is None else [_titled(self.learned.preset)]
+        self.form.set_starts([*last, *list_presets()])
+
     def _show_learned(self, learned: Learned, how: str) -> None:
         self.learned = learned
         self._comparison.show(learned, self._run.placement, self._run.stack_width)
         taken = duration(time.monotonic() - self._run.started)
+        self._offer_starts()
         self.panel.show_summary(f"{how}{_gain(learned)}, {taken}")
 
     def _on_saved(self, title: str, path: str) -> None:
@@ -218,6 +230,10 @@ class TrainWidget(JobWidget):
         buttons.addStretch(1)
         buttons.addWidget(self.save_button)
         outer.addLayout(buttons)
+
+
+def _titled(preset: Preset) -> Preset:
+    return preset.model_copy(update={"title": "What was learned last"})
 
 
 def _gain(learned: Learned) -> str:

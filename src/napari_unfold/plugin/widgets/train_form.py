@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import ValidationError
 from qtpy.QtWidgets import QWidget
 
 from napari_unfold.jobs import InputError
+from napari_unfold.plugin.widgets.editors import ChoiceEdit
 from napari_unfold.plugin.widgets.form import Row, section_form
 from napari_unfold.plugin.widgets.settings_form import SettingsForm, check_presence
 from napari_unfold.recipe import Solver, Training
+
+if TYPE_CHECKING:
+    from napari_unfold.files.presets import Preset
 
 # where there is no stack to estimate from
 _TYPICAL = {"background.photons": 20.0, "solver.molecule_photons": 1500.0}
 # the time a training takes is proportional to it, and learned steps need fewer
 _ITERATIONS = 100
+_SEARCH = "The best of several"
+_LOSS_DETAILS = ("steepness", "huber_width", "full_pixel")
 _SIMULATED_ONLY = {"training.scene", "training.density_per_um2"}
 
 
@@ -25,9 +33,21 @@ class TrainForm(SettingsForm):
         names = ["fidelity", "penalty", "iterations", "upsampling", "molecule_photons"]
         self.method = section_form("solver", Solver, "Method", only=names)
         self.method.rows[names.index("iterations")].editor.set_value(_ITERATIONS)
-        self.training = section_form("training", Training, "Training")
-        self.training.add_row(self.device_row)
-        self.add_sections(self.method, self.training)
+        usual = [name for name in Training.model_fields if name not in _LOSS_DETAILS]
+        self.training = section_form("training", Training, "Training", only=usual)
+        self.start_row = Row(
+            "start",
+            "Start from",
+            ChoiceEdit({_SEARCH: None}),
+            "<qt>Parameters to begin with: found by trying several, or those of a preset, for "
+            "instance to go on with a training.</qt>",
+        )
+        for row in (self.start_row, self.device_row):
+            self.training.add_row(row)
+        self.details = section_form(
+            "training", Training, "Details of the loss", only=_LOSS_DETAILS, expanded=False
+        )
+        self.add_sections(self.method, self.training, self.details)
         self._has_stack = True
         self._were_auto: list[Row] = []
 
@@ -37,9 +57,18 @@ class TrainForm(SettingsForm):
             raise error
         return Training.model_validate(self.raw()["training"])
 
+    def start(self) -> Preset | None:
+        """Return the preset to begin with, or None to look for a starting point."""
+        preset: Preset | None = self.start_row.editor.value()
+        return preset
+
+    def set_starts(self, presets: list[Preset]) -> None:
+        """Offer other presets to begin with, keeping the chosen one if it is among them."""
+        self.start_row.editor.set_choices({_SEARCH: None, **{p.title: p for p in presets}})
+
     def set_training(self, training: Training) -> None:
         """Show `training`."""
-        for row in self.training.rows:
+        for row in [*self.training.rows, *self.details.rows]:
             section, _, name = row.key.partition(".")
             if section == "training":
                 row.editor.set_value(getattr(training, name))
@@ -50,12 +79,13 @@ class TrainForm(SettingsForm):
         changed, self._has_stack = has_stack != self._has_stack, has_stack
         if changed:
             self._estimate(has_stack)
+            self.estimates.setVisible(has_stack)
         for row in self.training.rows:
             row.set_enabled(not (has_truth and row.key in _SIMULATED_ONLY))
 
     def check(self, row: Row) -> None:
         """Raise an `InputError` if a row holds no usable value, taken by itself."""
-        if row in self.training.rows:
+        if row in self.training.rows or row in self.details.rows:
             _check_training(row)
             return
         super().check(row)

@@ -103,7 +103,7 @@ class TrainingPlot(QWidget):
         self._canvas.figure.set_facecolor(background)
         for axes, (title, curves) in zip(self._axes, self.plots.items(), strict=True):
             axes.clear()
-            _style(axes, title, background, text)
+            style_axes(axes, title, background, text)
             for name, color in curves.items():
                 steps, values = self.curve(name)
                 if steps:
@@ -131,7 +131,8 @@ class TrainingPlot(QWidget):
         self._column.addWidget(self._canvas)
 
 
-def _style(axes: Axes, title: str, background: str, text: str) -> None:
+def style_axes(axes: Axes, title: str, background: str, text: str) -> None:
+    """Make axes small and quiet, in the colours of the window."""
     axes.set_facecolor(background)
     axes.locator_params(axis="x", integer=True)
     axes.set_title(title, color=text, fontsize=8, loc="left", pad=3)

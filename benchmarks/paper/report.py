@@ -1,0 +1,143 @@
+"""Make docs/paper.md and its figures from what run.py and unrolling.py found.
+
+    python benchmarks/paper/report.py
+
+Tables and curves come from benchmarks/paper/results; the text around them is in discussion.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from experiments import EXPERIMENTS
+from matplotlib import pyplot as plt
+from run import RESULTS, SUPPORT
+
+from napari_unfold.analysis.appraisal import TOLERANCES_PX
+from napari_unfold.analysis.evaluate import jaccard_on_grid
+from napari_unfold.unfolding.inference import iterates_in_place
+from napari_unfold.unfolding.network import UnfoldedNetwork
+from napari_unfold.unfolding.parameters import NetworkParameters
+
+mpl.use("agg")
+
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+NAMES = {"gaussian": "G", "kl": "KL"}
+CURVE_FRAMES = 4
+
+
+def load(name: str) -> dict[str, Any]:
+    """Return the results of one experiment."""
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    return content
+
+
+def cells(jaccard: list[float], noise_ratio: float) -> str:
+    """Return the numbers of a row."""
+    values = " | ".join(f"{j:.3f}" for j in jaccard)
+    return f"{values} | **{np.mean(jaccard):.3f}** | {noise_ratio:.1f}"
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the table of an experiment: the paper's rows beside ours, then our extension."""
+    lines = [
+        "| loss | fidelity | penalty | K | | J 0 | J 2 | J 4 | mean J | PSNR | mean J before |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        fidelity = NAMES[row["fidelity"]]
+        k = len(row["parameters"]["step_sizes"])
+        head = f"| {row['loss']} | {fidelity} | {row['penalty']} |"
+        before = (
+            "" if row["loss"] == "reconstruction" else f"{row['history'][0]['Jaccard index']:.3f}"
+        )
+        lines.append(f"{head} {k} | ours | {cells(row['jaccard'], row['psnr'])} | {before} |")
+        paper = result["paper"].get(f"{row['loss']} {fidelity}")
+        if paper:
+            lines.append(f"{head} ? | paper | {cells(paper[:3], paper[3])} | |")
+    return "\n".join(lines)
+
+
+def training_figure(result: dict[str, Any], loss: str, path: Path) -> None:
+    """Draw the paper's figure 5: outer iterations on the left, inner ones on the right."""
+    row = next(r for r in result["rows"] if r["loss"] == loss)
+    experiment = EXPERIMENTS["3"]()
+    history = row["history"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    left.plot([h["training loss"] for h in history], "C0", label="training loss")
+    left.plot([h["validation loss"] for h in history], "C0--", label="validation loss")
+    left.set(xlabel="outer iteration", ylabel="loss")
+    twin = left.twinx()
+    twin.plot([h["threshold"] for h in history], "C1", label="threshold")
+    twin.set_ylabel("threshold", color="C1")
+    left.legend(fontsize=8)
+    parameters = NetworkParameters.model_validate(row["parameters"])
+    network = UnfoldedNetwork(experiment.operator, parameters)
+    test = experiment.test[:CURVE_FRAMES]
+    ks, energy, jaccard = [], [], []
+    for k, x in enumerate(iterates_in_place(network, test.y, test.b), start=1):
+        if k % 10 == 0:
+            ks.append(k)
+            with torch.no_grad():
+                energy.append(float(network.energy(x, test.y, test.b).mean()))
+            support = SUPPORT * experiment.molecule_photons
+            scores = [
+                jaccard_on_grid(x.numpy(), test.truth.numpy(), support, t) for t in TOLERANCES_PX
+            ]
+            jaccard.append(float(np.mean(scores)))
+    right.semilogy(ks, energy, "C0")
+    right.set(xlabel="inner iteration", ylabel="energy")
+    twin = right.twinx()
+    twin.plot(ks, jaccard, "C1")
+    twin.set_ylabel("mean J, without threshold", color="C1")
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def unrolling_figure(result: dict[str, Any], path: Path) -> None:
+    """Draw the Jaccard index over the number of iterations, classical and learned."""
+    figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    for color, (penalty, kinds) in zip(("C0", "C1"), result.items(), strict=True):
+        for kind, style in (("classical", "-"), ("learned", "o")):
+            ks, values = [int(k) for k in kinds[kind]], list(kinds[kind].values())
+            axes.plot(ks, values, color + style, label=f"{penalty}, {kind}")
+    axes.set(xscale="log", xlabel="iterations K", ylabel="mean J on test frames")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def unrolling_table(result: dict[str, Any]) -> str:
+    """Return how many classical iterations a learned network stands for."""
+    lines = ["| penalty | K learned | mean J | classical K for the same |", "|---|---|---|---|"]
+    for penalty, kinds in result.items():
+        for k, value in kinds["learned"].items():
+            enough = [int(c) for c, j in kinds["classical"].items() if j >= value]
+            most = max(int(c) for c in kinds["classical"])
+            needed = str(enough[0]) if enough else f"more than {most}"
+            lines.append(f"| {penalty} | {k} | {value:.3f} | {needed} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the page."""
+    images = DOCS / "images"
+    images.mkdir(exist_ok=True)
+    text = (HERE / "discussion.md").read_text("utf-8")
+    for name in EXPERIMENTS:
+        text = text.replace(f"{{{{{name}}}}}", table(load(name)))
+    training_figure(load("3"), "localization", images / "paper-training.png")
+    training_figure(load("3"), "tolerant", images / "paper-training-tolerant.png")
+    unrolling_figure(load("unrolling"), images / "paper-unrolling.png")
+    text = text.replace("{{unrolling}}", unrolling_table(load("unrolling")))
+    (DOCS / "paper.md").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

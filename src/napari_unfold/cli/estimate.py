@@ -1,0 +1,131 @@
+"""The command *estimate*."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_unfold import recipe as settings
+from napari_unfold.cli.options import (
+    CAMERA,
+    DEFAULT_PIXEL_SIZE_NM,
+    ExcessNoise,
+    FramesOption,
+    PixelSize,
+    ReadNoise,
+    StackArgument,
+    frames_of,
+    settings_checked,
+)
+from napari_unfold.cli.progress import run_with_progress
+
+if TYPE_CHECKING:
+    from napari_unfold.analysis.estimate import Estimate
+    from napari_unfold.analysis.measured import Measured
+
+
+def estimate(
+    stack: StackArgument,
+    pixel_size_nm: PixelSize = None,
+    excess_noise: ExcessNoise = CAMERA.excess_noise,
+    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
+    frames: FramesOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Estimate PSF, camera offset and gain from a stack of blinking molecules."""
+    from napari_unfold.analysis.estimate import estimate as job
+    from napari_unfold.files.stacks import open_stack
+
+    with settings_checked(), open_stack(stack) as opened:
+        known = opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm
+        given = settings.Recipe.model_validate(
+            {
+                "optics": {"pixel_size_nm": DEFAULT_PIXEL_SIZE_NM if known is None else known},
+                "camera": {
+                    "excess_noise": excess_noise,
+                    "read_noise_photons": read_noise_photons,
+                },
+            }
+        )
+        found: Estimate = run_with_progress(job(opened, given.camera, frames_of(frames)))
+    notes = list(found.notes)
+    if known is None and found.psf_sigma_px is not None:
+        notes.append(
+            f"Pixels of {DEFAULT_PIXEL_SIZE_NM:g} nm are assumed, since the file does not state "
+            "their size. Give it with --pixel-size-nm"
+        )
+    values = _values(found, given)
+    if as_json:
+        typer.echo(json.dumps(_record(found, values, given, notes), indent=2))
+        return
+    for name, value in values.items():
+        title, unit, _ = _SHOWN[name]
+        typer.echo(f"{title:14s} {value} {unit}")
+    if found.transfer is not None:
+        typer.echo(
+            f"Only gain x excess noise shows in a stack ({found.transfer.slope} ADU/photon); "
+            f"the excess noise is taken to be {given.camera.excess_noise:g}."
+        )
+    for note in notes:
+        typer.echo(f"{note}.")
+    if values:
+        typer.echo(f"Options for reconstruct: {shlex.join(_options(values, given))}")
+
+
+# title, unit and option of each value
+_SHOWN = {
+    "psf_fwhm_nm": ("PSF FWHM", "nm", "--psf-fwhm-nm"),
+    "offset_adu": ("Camera offset", "ADU", "--camera-offset"),
+    "adu_per_photon": ("Gain", "ADU/photon", "--adu-per-photon"),
+}
+
+
+def _values(found: Estimate, given: settings.Recipe) -> dict[str, Measured]:
+    """Return what could be told, in the units of the options."""
+    values, camera = {}, given.camera
+    if found.psf_sigma_px is not None:
+        fwhm_nm_per_sigma = settings.FWHM_PER_SIGMA * given.optics.pixel_size_nm
+        values["psf_fwhm_nm"] = found.psf_sigma_px * fwhm_nm_per_sigma
+    if found.transfer is not None:
+        excess_noise, read_noise = camera.excess_noise, camera.read_noise_photons
+        values["offset_adu"] = found.transfer.offset_adu(excess_noise, read_noise)
+        values["adu_per_photon"] = found.transfer.adu_per_photon(excess_noise)
+    return values
+
+
+def _options(values: dict[str, Measured], given: settings.Recipe) -> list[str]:
+    """Return what `reconstruct` has to be told; nothing about what could not be told."""
+    if not values:
+        return []
+    options = ["--pixel-size-nm", f"{given.optics.pixel_size_nm:g}"]
+    for name, value in values.items():
+        options += [_SHOWN[name][2], f"{value.rounded():g}"]
+    if "adu_per_photon" in values:
+        options += ["--excess-noise", f"{given.camera.excess_noise:g}"]
+        options += ["--read-noise-photons", f"{given.camera.read_noise_photons:g}"]
+    return options
+
+
+def _record(
+    found: Estimate, values: dict[str, Measured], given: settings.Recipe, notes: list[str]
+) -> dict[str, Any]:
+    measured = {
+        **dict.fromkeys(_SHOWN),
+        **values,
+        "psf_sigma_px": found.psf_sigma_px,
+        "adu_per_photon_times_excess_noise": found.transfer and found.transfer.slope,
+    }
+    return {
+        **{name: value and asdict(value) for name, value in measured.items()},
+        "given": {
+            "pixel_size_nm": given.optics.pixel_size_nm,
+            "excess_noise": given.camera.excess_noise,
+            "read_noise_photons": given.camera.read_noise_photons,
+        },
+        "notes": notes,
+        "options": _options(values, given),
+    }

@@ -1,0 +1,293 @@
+"""The commands for a finished localization table: filter, link, drift, frc, render."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_unfold import table_recipe as settings
+from napari_unfold.analysis.table import COLUMNS
+from napari_unfold.cli.options import help_of, number_or
+from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.jobs import InputError, UnfoldError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MERGING = settings.Merging()
+DRIFT = settings.Drift()
+RENDERING = settings.Rendering()
+RESOLUTION = settings.Resolution()
+
+_Write = Callable[[Path], None]
+
+TableArgument = Annotated[
+    Path, typer.Argument(help="Localization table: ThunderSTORM, Picasso, DECODE, … as CSV.")
+]
+OutTable = Annotated[Path, typer.Option("--out", help="Table to write (ThunderSTORM CSV).")]
+CameraPixel = Annotated[
+    float | None,
+    typer.Option(
+        "--camera-pixel-nm",
+        help="For tables in pixels, or counting from a pixel's centre: side of a camera pixel. "
+        "[nm]",
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("filter")(filter_table)
+    for command in (link, drift, frc, render):
+        app.command()(command)
+
+
+def filter_table(
+    table: TableArgument,
+    out: OutTable,
+    where: Annotated[
+        list[str],
+        typer.Option(
+            "--where",
+            help="Condition such as 'photons > 500' or '80 < sigma_nm < 160'; repeatable, all "
+            f"must hold. Columns: {', '.join(column.name for column in COLUMNS)}. Frames "
+            "count from 0.",
+        ),
+    ],
+    camera_pixel_nm: CameraPixel = None,
+) -> None:
+    """Keep the localizations that pass all conditions."""
+    from napari_unfold.analysis.select import conditions_of, select
+    from napari_unfold.files.localizations import write_localizations
+
+    conditions = [condition for text in where for condition in conditions_of(text)]
+    localizations = _read(table, camera_pixel_nm)
+    keep = select(localizations, conditions)
+    write_localizations(localizations[keep], out)
+    for condition in conditions:
+        typer.echo(f"{condition}: {int(condition.holds(localizations).sum())}")
+    typer.echo(f"{int(keep.sum())} of {len(keep)} localizations kept, written to {out}")
+
+
+def link(
+    table: TableArgument,
+    out: OutTable,
+    radius_nm: Annotated[
+        float | None,
+        typer.Option(
+            "--radius-nm",
+            help=help_of(settings.Merging, "radius", f" Default: {MERGING.radius:g}. [nm]"),
+        ),
+    ] = None,
+    radius_uncertainties: Annotated[
+        float | None,
+        typer.Option(
+            "--radius-uncertainties",
+            help="The same in multiples of the standard deviation of the distance, from the "
+            "uncertainties of both localizations (3 is usual).",
+        ),
+    ] = None,
+    dark_frames: Annotated[
+        int, typer.Option("--dark-frames", help=help_of(settings.Merging, "dark_frames"))
+    ] = MERGING.dark_frames,
+    camera_pixel_nm: CameraPixel = None,
+) -> None:
+    """Merge the localizations of molecules that stay on over consecutive frames."""
+    from napari_unfold.analysis.link import link as job
+    from napari_unfold.files.localizations import write_localizations
+
+    if radius_nm is not None and radius_uncertainties is not None:
+        raise InputError("the radius is given twice", "Use --radius-nm or --radius-uncertainties")
+    chosen: dict[str, Any] = {"dark_frames": dark_frames}
+    if radius_nm is not None:
+        chosen |= {"radius": radius_nm}
+    if radius_uncertainties is not None:
+        chosen |= {"radius": radius_uncertainties, "radius_unit": "uncertainty"}
+    merging = settings.checked(settings.Merging, chosen)
+    localizations = _read(table, camera_pixel_nm)
+    merged = run_with_progress(job(localizations, merging))
+    write_localizations(merged, out)
+    typer.echo(f"{len(localizations)} localizations are {len(merged)} molecules, written to {out}")
+
+
+def drift(
+    table: TableArgument,
+    out: OutTable,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            "--curve",
+            help="CSV file for the drift of every frame: frame (from 1), drift_x [nm], "
+            "drift_y [nm].",
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG file for a plot of the drift.")
+    ] = None,
+    blocks: Annotated[
+        str, typer.Option("--blocks", help=help_of(settings.Drift, "blocks"))
+    ] = "auto",
+    largest_drift_nm: Annotated[
+        float, typer.Option("--largest-drift-nm", help=help_of(settings.Drift, "largest_drift_nm"))
+    ] = DRIFT.largest_drift_nm,
+    camera_pixel_nm: CameraPixel = None,
+) -> None:
+    """Find the drift of the sample from the localizations themselves, and remove it."""
+    from napari_unfold.analysis.chart import check_figure_name, save_chart
+    from napari_unfold.analysis.drift import DriftCorrection, correct_drift
+    from napari_unfold.files.curves import write_curve
+    from napari_unfold.files.localizations import write_localizations
+
+    if figure is not None:
+        check_figure_name(figure)
+    chosen = settings.checked(
+        settings.Drift,
+        {
+            "blocks": number_or("auto", blocks, "--blocks"),
+            "largest_drift_nm": largest_drift_nm,
+        },
+    )
+    job = correct_drift(_read(table, camera_pixel_nm), chosen)
+    found: DriftCorrection = run_with_progress(job)
+    files: dict[Path | None, _Write] = {
+        out: partial(write_localizations, found.table),
+        curve: partial(write_curve, found.curve),
+        figure: partial(save_chart, found.chart()),
+    }
+    _write_together(files)
+    x_nm, y_nm = found.range_nm()
+    typer.echo(
+        f"Drift over {x_nm:.0f} nm in x and {y_nm:.0f} nm in y removed; "
+        f"{len(found.block_frames)} blocks of frames, which disagree with the curve by "
+        f"{found.disagreement_nm:.2g} nm (rms). Written to {out}"
+    )
+
+
+def frc(
+    table: TableArgument,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="CSV file for the curve: frequency [1/um], correlation, and both smoothed.",
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG file for a plot of the curve.")
+    ] = None,
+    halves: Annotated[
+        settings.Halves, typer.Option("--halves", help=help_of(settings.Resolution, "halves"))
+    ] = RESOLUTION.halves,
+    pixel_size_nm: Annotated[
+        str, typer.Option("--pixel-size-nm", help=help_of(settings.Resolution, "pixel_size_nm"))
+    ] = "auto",
+    camera_pixel_nm: CameraPixel = None,
+) -> None:
+    """Measure the resolution by Fourier ring correlation, at 1/7."""
+    from napari_unfold.analysis.chart import check_figure_name, save_chart
+    from napari_unfold.analysis.frc import RingCorrelation, measure_resolution
+    from napari_unfold.files.curves import write_curve
+
+    if figure is not None:
+        check_figure_name(figure)
+    chosen = settings.checked(
+        settings.Resolution,
+        {"halves": halves, "pixel_size_nm": number_or("auto", pixel_size_nm, "--pixel-size-nm")},
+    )
+    job = measure_resolution(_read(table, camera_pixel_nm), chosen)
+    found: RingCorrelation = run_with_progress(job)
+    files: dict[Path | None, _Write] = {
+        curve: partial(write_curve, found.curve),
+        figure: partial(save_chart, found.chart()),
+    }
+    _write_together(files)
+    typer.echo(
+        f"Resolution {found.resolution_nm:.1f} nm (Fourier ring correlation at 1/7; halves: "
+        f"{found.halves}; pixels of {found.pixel_size_nm:.3g} nm)"
+    )
+
+
+def render(
+    table: TableArgument,
+    out: Annotated[Path, typer.Option("--out", help="TIFF file to write.")],
+    pixel_size_nm: Annotated[
+        float, typer.Option("--pixel-size-nm", help=help_of(settings.Rendering, "pixel_size_nm"))
+    ] = RENDERING.pixel_size_nm,
+    style: Annotated[
+        settings.RenderStyle, typer.Option("--style", help=help_of(settings.Rendering, "style"))
+    ] = RENDERING.style,
+    width_nm: Annotated[
+        str, typer.Option("--width-nm", help=help_of(settings.Rendering, "width_nm"))
+    ] = "auto",
+    weight: Annotated[
+        settings.RenderWeight, typer.Option("--weight", help=help_of(settings.Rendering, "weight"))
+    ] = RENDERING.weight,
+    size_nm: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--size-nm",
+            help="Width and height of the image. Default: up to the last localization. [nm]",
+        ),
+    ] = None,
+    camera_pixel_nm: CameraPixel = None,
+) -> None:
+    """Render localizations as an image that begins at the corner of the camera image."""
+    from napari_unfold.analysis.render import RenderedImage
+    from napari_unfold.analysis.render import render as job
+    from napari_unfold.files.images import write_image
+
+    if out.suffix.lower() not in {".tif", ".tiff"}:
+        raise UnfoldError(f"'{out}' does not end in .tif", "Give the image a name like image.tif")
+    chosen = settings.checked(
+        settings.Rendering,
+        {
+            "pixel_size_nm": pixel_size_nm,
+            "style": style,
+            "width_nm": number_or("auto", width_nm, "--width-nm"),
+            "weight": weight,
+        },
+    )
+    if size_nm is not None and not all(0 < side < float("inf") for side in size_nm):
+        raise UnfoldError("--size-nm: both sides must be positive", "Give width and height in nm")
+    field = None if size_nm is None else size_nm[::-1]
+    rendered: RenderedImage = run_with_progress(
+        job(_read(table, camera_pixel_nm), chosen, size_nm=field)
+    )
+    write_image(rendered.image, out, rendered.pixel_size_nm)
+    height, width = rendered.image.shape
+    typer.echo(
+        f"{width} x {height} pixels of {rendered.pixel_size_nm:g} nm, {rendered.unit} per pixel, "
+        f"written to {out}"
+    )
+
+
+def _write_together(files: Mapping[Path | None, _Write]) -> None:
+    """Write all files that have a name, or none of them."""
+    from napari_unfold.files.atomic import replacing
+
+    with ExitStack() as temporary:
+        for path, write in files.items():
+            if path is not None:
+                write(temporary.enter_context(replacing(path)))
+
+
+def _read(table: Path, camera_pixel_nm: float | None) -> pd.DataFrame:
+    from napari_unfold.files.localizations import read_localizations
+
+    if camera_pixel_nm is not None and not 0 < camera_pixel_nm < float("inf"):
+        raise UnfoldError(
+            f"--camera-pixel-nm: {camera_pixel_nm:g} nm cannot be", "Give a positive number"
+        )
+    try:
+        return read_localizations(table, pixel_size_nm=camera_pixel_nm)
+    except InputError as error:
+        # not the pixel size of the image to be rendered
+        known = error.field == "optics.pixel_size_nm"
+        raise InputError(
+            error.problem, error.remedy, "camera_pixel_nm" if known else error.field
+        ) from error
