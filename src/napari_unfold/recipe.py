@@ -22,6 +22,8 @@ Fidelity = Literal["gaussian", "kl"]
 Penalty = Literal["l1", "log-sum"]
 LossName = Literal["reconstruction", "localization", "tolerant"]
 SceneName = Literal["filaments", "random"]
+FluctuationImageName = Literal["variance", "lag-1", "mean"]
+PSFSource = Literal["data", "learned", "settings"]
 
 
 def _setting(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
@@ -248,6 +250,62 @@ class Training(Section):
     )
 
 
+FLUCTUATION_ITERATIONS = 100
+"""Usual K of fluctuation imaging; more of them sharpen the noise too."""
+
+
+class Fluctuation(Section):
+    """How a stack of fluctuating emitters becomes one super-resolved image."""
+
+    image: FluctuationImageName = _setting(
+        "variance",
+        "Image",
+        "What is sharpened: the 'variance' of every pixel over time, its covariance with the next "
+        "frame ('lag-1', free of photon noise, for slow blinking), or the 'mean' (wide-field).",
+    )
+    psf_from: PSFSource = _setting(
+        "data",
+        "PSF from",
+        "'data': estimated from what neighbouring pixels of the stack have in common; 'learned': "
+        "found by the network on patterns simulated with your settings; 'settings': as entered.",
+    )
+    weight: float = _setting(
+        0.003,
+        "Sparsity",
+        "Regularisation weight, as a fraction of the one above which the image is empty.",
+        ge=1e-6,
+        le=0.9,
+    )
+    block_frames: int = _setting(
+        100,
+        "Time block",
+        "Bleaching and slow changes of the intensity are removed in blocks of this many frames.",
+        "frames",
+        ge=10,
+        le=100_000,
+    )
+    learning_steps: int = _setting(
+        12,
+        "Learning steps",
+        "Steps in which PSF, step sizes and sparsity are learned on simulated patterns; "
+        "0 uses values from theory.",
+        ge=0,
+        le=200,
+    )
+    loss: LossName = _setting(
+        "reconstruction",
+        "Loss",
+        "What is learned: 'reconstruction' (the right brightness, which tells the PSF best), "
+        "'localization' (the right pixels, as in the paper), or 'tolerant'.",
+    )
+
+    @model_validator(mode="after")
+    def _check_learning(self) -> Self:
+        if self.psf_from == "learned" and self.learning_steps == 0:
+            raise ValueError("a learned PSF needs learning steps; 12 are usually enough")
+        return self
+
+
 class Recipe(Section):
     """All settings of a reconstruction."""
 
@@ -258,12 +316,17 @@ class Recipe(Section):
     localization: Localization = Field(default_factory=Localization)
 
 
+_BESIDE: dict[str, type[Section]] = {"training": Training, "fluctuation": Fluctuation}
+"""Sections of other jobs, whose settings are no part of a `Recipe`."""
+
+
 def explain(error: ValidationError) -> InputError:
     """Turn a validation error into one sentence that names the setting and its range."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"] if str(part).islower()]
-    if error.title == Training.__name__:
-        path = ["training", *path]
+    for name, section in _BESIDE.items():
+        if error.title == section.__name__:
+            path = [name, *path]
     if first["type"] == "value_error":
         return InputError(str(first["ctx"]["error"]), field=".".join(path) or None)
     if first["type"] == "extra_forbidden":
@@ -282,8 +345,8 @@ def explain(error: ValidationError) -> InputError:
 
 def _field_at(path: list[str]) -> Any:
     model: Any = Recipe
-    if path[:1] == ["training"]:
-        model, path = Training, path[1:]
+    if path and path[0] in _BESIDE:
+        model, path = _BESIDE[path[0]], path[1:]
     field = None
     for name in path:
         fields = getattr(model, "model_fields", {})

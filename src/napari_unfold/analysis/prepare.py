@@ -35,7 +35,7 @@ from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
 from napari_unfold.jobs import Event, InputError, Note, Stage
-from napari_unfold.recipe import Optics, Recipe
+from napari_unfold.recipe import Camera, Optics, Recipe
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters, Reference
@@ -87,15 +87,8 @@ class Setup:
         self, stack: Stack, preset: Preset | None, n_localizations: int, seconds: float
     ) -> dict[str, Any]:
         """Return how the result came about, ready for JSON."""
-        first, last = self.frames
         return {
-            "software": f"napari-unfold {napari_unfold.__version__}",
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(seconds, 2),
-            "device": str(self.device),
-            "stack": {"name": stack.name, "shape": list(stack.shape), "frames": [first, last]},
+            **provenance(stack, self.frames, self.device, seconds),
             "preset": preset.name if preset else None,
             "molecule_photons": round(self.molecule_photons, 2),
             "background_photons": {
@@ -108,6 +101,21 @@ class Setup:
             "recipe": self.recipe.model_dump(mode="json"),
             "network": self.parameters.model_dump(mode="json"),
         }
+
+
+def provenance(
+    stack: Stack, frames: tuple[int, int], device: torch.device, seconds: float
+) -> dict[str, Any]:
+    """Return what was used to compute a result, and on what, ready for JSON."""
+    return {
+        "software": f"napari-unfold {napari_unfold.__version__}",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "device": str(device),
+        "stack": {"name": stack.name, "shape": list(stack.shape), "frames": list(frames)},
+    }
 
 
 def prepare(
@@ -129,25 +137,19 @@ def prepare(
         )
     psf = load_psf(recipe.optics)
     shape = stack.shape[1], stack.shape[2]
-    _check_frame_size(shape, psf)
+    check_frame_size(shape, psf)
     grid = Grid(shape, recipe.optics.pixel_size_nm, recipe.solver.upsampling)
 
     yield Stage("Reading the stack")
     sample = to_photons(read_sample(stack, span), recipe.camera)
-    check_range(sample, recipe.camera)
-    check_offset(sample, recipe.camera)
     notes = []
-    scatter = dark_noise_photons(sample)
-    if scatter > 1.2 * recipe.camera.read_noise_photons:
-        notes.append(
-            f"Dark pixels scatter by {scatter:.2g} photons, more than the camera settings say: "
-            "taken as read noise. Check offset and gain"
-        )
-        camera = recipe.camera.model_copy(update={"read_noise_photons": scatter})
+    camera, note = checked_camera(sample, recipe.camera)
+    if note:
+        notes.append(note)
         recipe = recipe.model_copy(update={"camera": camera})
         yield Note(notes[-1])
     yield Stage("Estimating the background")
-    background = _background(sample, recipe, shape)
+    background = background_map(sample, recipe, shape)
     if recipe.background.photons == "auto":
         low, high = float(background.min()), float(background.max())
         notes.append(f"Background estimated: {low:.3g} to {high:.3g} photons per pixel")
@@ -216,6 +218,31 @@ def prepare(
     )
 
 
+def checked_camera(sample: NDArray[np.float32], camera: Camera) -> tuple[Camera, str]:
+    """Check the camera settings against a sample of frames in photons.
+
+    Returns
+    -------
+    camera : Camera
+        With more read noise if dark pixels show it.
+    note : str
+        What the user should be told, or nothing.
+
+    Raises
+    ------
+    InputError
+    """
+    check_range(sample, camera)
+    check_offset(sample, camera)
+    scatter = dark_noise_photons(sample)
+    if scatter <= 1.2 * camera.read_noise_photons:
+        return camera, ""
+    return camera.model_copy(update={"read_noise_photons": scatter}), (
+        f"Dark pixels scatter by {scatter:.2g} photons, more than the camera settings say: "
+        "taken as read noise. Check offset and gain"
+    )
+
+
 def load_psf(optics: Optics) -> PSF:
     """Return the PSF of the settings: the Gaussian, or the bead image if there is one.
 
@@ -238,7 +265,8 @@ def load_psf(optics: Optics) -> PSF:
     return GaussianPSF(optics.psf_sigma_nm / optics.pixel_size_nm)
 
 
-def _check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
+def check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
+    """Raise an `InputError` if frames are too small for the PSF."""
     smallest = max(8, round(6 * psf.sigma_px))
     if min(shape) < smallest:
         raise InputError(
@@ -248,9 +276,10 @@ def _check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
         )
 
 
-def _background(
+def background_map(
     sample: NDArray[np.float32], recipe: Recipe, shape: tuple[int, int]
 ) -> NDArray[np.float32]:
+    """Return the background of the settings, estimated from a sample of frames if it is 'auto'."""
     given = recipe.background.photons
     if given == "auto":
         return estimate_background(sample, recipe.camera)

@@ -9,6 +9,7 @@ import typer
 from napari_unfold.cli import tables
 from napari_unfold.cli.commands import app
 from napari_unfold.cli.estimate import estimate
+from napari_unfold.cli.fluctuation import fluctuation
 from napari_unfold.cli.options import FLAGS
 from napari_unfold.cli.train import train
 from napari_unfold.jobs import UnfoldError
@@ -16,6 +17,7 @@ from napari_unfold.jobs import UnfoldError
 tables.add_to(app)
 app.command()(train)
 app.command()(estimate)
+app.command()(fluctuation)
 
 __all__ = ["app", "main"]
 

@@ -28,8 +28,12 @@ class ForwardOperator(Protocol):
 
     shape: tuple[int, int]
     upsampling: int
-    norm_squared: float
-    point_energy: float
+
+    @property
+    def norm_squared(self) -> float: ...  # noqa: D102
+
+    @property
+    def point_energy(self) -> float: ...  # noqa: D102
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image ``(..., qY, qX)`` photons per fine pixel as ``(..., Y, X)`` camera pixels."""
@@ -49,14 +53,20 @@ class _AxisBlur:
 
     BLOCK = 32
 
-    def __init__(self, n: int, upsampling: int, sigma_px: float, options: dict[str, Any]):
+    def __init__(
+        self, n: int, upsampling: int, sigma_px: float, options: dict[str, Any], squared: bool
+    ) -> None:
         self.n, self.q = n, upsampling
         self.reach = math.ceil(5.5 * sigma_px) + 1
         self.dense = n <= 2 * self.BLOCK or n <= self.BLOCK + 2 * self.reach
         size = n if self.dense else self.BLOCK + 2 * self.reach
         whole = gaussian_matrix(size, upsampling, sigma_px)
+        if squared:
+            whole = whole.square()
         self.norm_squared = (
-            float(torch.linalg.matrix_norm(whole, 2)) ** 2 if self.dense else float(upsampling)
+            float(torch.linalg.matrix_norm(whole, 2)) ** 2
+            if self.dense
+            else float(norm_squared_bound(whole))
         )
         inner = slice(None) if self.dense else slice(self.reach, self.reach + self.BLOCK)
         fine = slice(None) if self.dense else slice(inner.start * self.q, inner.stop * self.q)
@@ -87,8 +97,18 @@ class _AxisBlur:
         return out[..., : out.shape[-2] - missing * matrix.shape[0] // self.BLOCK, :]
 
 
+def norm_squared_bound(matrix: torch.Tensor) -> torch.Tensor:
+    """Upper bound of ``||M||^2`` of a nonnegative matrix: largest column sum times row sum.
+
+    Close for blurs, whose rows are much alike, and differentiable.
+    """
+    return matrix.sum(dim=0).amax() * matrix.sum(dim=1).amax()
+
+
 class SeparableOperator:
-    """A for a Gaussian PSF: ``A x = G_y x G_x^T``.
+    """A for a Gaussian PSF: ``A x = G_y x G_x^T``; or ``A∘A``, with every element squared.
+
+    Squaring a product of two factors squares both: ``(A∘A) x = (G_y∘G_y) x (G_x∘G_x)^T``.
 
     Parameters
     ----------
@@ -100,6 +120,8 @@ class SeparableOperator:
         PSF sigma in camera pixels.
     dtype, device
         Of the images it is applied to.
+    squared : bool
+        ``A∘A``, which maps variances of emitters to variances of pixels (22).
     """
 
     def __init__(
@@ -109,16 +131,17 @@ class SeparableOperator:
         sigma_px: float,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        squared: bool = False,
     ) -> None:
         self.shape, self.upsampling = shape, upsampling
         options: dict[str, Any] = {"dtype": dtype, "device": device}
-        self._y = _AxisBlur(shape[0], upsampling, sigma_px, options)
-        self._x = _AxisBlur(shape[1], upsampling, sigma_px, options)
+        self._y = _AxisBlur(shape[0], upsampling, sigma_px, options, squared)
+        self._x = _AxisBlur(shape[1], upsampling, sigma_px, options, squared)
         self.norm_squared = self._y.norm_squared * self._x.norm_squared
         reach = 2 * math.ceil(5.5 * sigma_px) + 1
         middle = (reach // 2) * upsampling + upsampling // 2
         profile = gaussian_matrix(reach, upsampling, sigma_px)[:, middle]
-        self.point_energy = float(profile.square().sum()) ** 2
+        self.point_energy = float(profile.pow(4 if squared else 2).sum()) ** 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image ``(..., qY, qX)`` photons per fine pixel as ``(..., Y, X)`` camera pixels."""
@@ -183,14 +206,85 @@ class MeasuredOperator:
         return spread if out is None else out.copy_(spread)
 
 
+class SquaredMeasuredOperator:
+    """A∘A for a measured PSF: the variance of camera pixels from that of emitters (22).
+
+    Element ``A_ij`` is the share of the light of fine pixel ``j`` that falls into camera pixel
+    ``i``. It depends on the distance of the camera pixels and on where ``j`` lies in its own, one
+    of q x q phases. ``A∘A`` is therefore a sum over the phases of convolutions on the camera's
+    grid, each with the square of that phase's image. (The square of a sum over a patch is not the
+    sum of squares: squaring the PSF on the fine grid would be wrong for q > 1.)
+
+    Parameters
+    ----------
+    shape, upsampling, psf, dtype, device
+        As for `MeasuredOperator`.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        upsampling: int,
+        psf: MeasuredPSF,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.shape, self.upsampling = shape, upsampling
+        fine = torch.as_tensor(psf.on_fine_grid(upsampling), dtype=torch.float64)
+        kernels = _phase_images(fine, upsampling).square()
+        energies = kernels.sum(dim=(-2, -1))
+        self.norm_squared = float(energies.max() * energies.sum())
+        self.point_energy = float(kernels[len(kernels) // 2].square().sum())
+        # conv2d correlates: flip for a convolution
+        self._kernels = kernels.flip(-2, -1)[None].to(dtype=dtype, device=device)
+        self._half = kernels.shape[-1] // 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Image ``(..., qY, qX)`` of variances as ``(..., Y, X)`` camera pixels."""
+        flat = x.reshape(-1, 1, *x.shape[-2:])
+        phases = functional.pixel_unshuffle(flat, self.upsampling)
+        out = functional.conv2d(phases, self._kernels, padding=self._half)
+        return out.reshape(*x.shape[:-2], *self.shape)
+
+    def adjoint(self, residual: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Apply the transpose of A∘A: ``(..., Y, X)`` to ``(..., qY, qX)``."""
+        flat = residual.reshape(-1, 1, *residual.shape[-2:])
+        phases = functional.conv_transpose2d(flat, self._kernels, padding=self._half)
+        spread = functional.pixel_shuffle(phases, self.upsampling)
+        spread = spread.reshape(*residual.shape[:-2], *spread.shape[-2:])
+        return spread if out is None else out.copy_(spread)
+
+
+def _phase_images(kernel: torch.Tensor, q: int) -> torch.Tensor:
+    """Images on the camera of a point in each of the q x q fine pixels of the middle one.
+
+    Returns
+    -------
+    tensor (q * q, n, n)
+        Phases in the order of `pixel_unshuffle`; the middle pixel is that of the point.
+    """
+    half = kernel.shape[-1] // 2
+    reach = math.ceil((half + q - 1) / q)
+    n = 2 * reach + 1
+    canvas = torch.zeros(q, q, n * q, n * q, dtype=kernel.dtype)
+    for row in range(q):
+        for column in range(q):
+            top, left = reach * q + row - half, reach * q + column - half
+            size = kernel.shape[-1]
+            canvas[row, column, top : top + size, left : left + size] = kernel
+    return functional.avg_pool2d(canvas.flatten(0, 1), q) * q**2
+
+
 def forward_operator(
     shape: tuple[int, int],
     upsampling: int,
     psf: PSF,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    squared: bool = False,
 ) -> ForwardOperator:
-    """Return the fastest operator for the PSF."""
+    """Return the fastest operator A for the PSF, or with `squared` A∘A."""
     if isinstance(psf, GaussianPSF):
-        return SeparableOperator(shape, upsampling, psf.sigma_px, dtype, device)
-    return MeasuredOperator(shape, upsampling, psf, dtype, device)
+        return SeparableOperator(shape, upsampling, psf.sigma_px, dtype, device, squared)
+    measured = SquaredMeasuredOperator if squared else MeasuredOperator
+    return measured(shape, upsampling, psf, dtype, device)

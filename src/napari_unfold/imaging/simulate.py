@@ -105,7 +105,7 @@ def simulate(
     sigma_nm = recipe.optics.psf_sigma_nm or _DEFAULT_SIGMA_NM
     rng = np.random.default_rng(seed)
     size_nm = np.array(shape) * pixel_nm
-    draw = _Filaments(size_nm, rng) if scene == "filaments" else _Anywhere(size_nm)
+    draw = Filaments(size_nm, rng) if scene == "filaments" else _Anywhere(size_nm)
 
     stack = np.empty((frames, *shape), dtype=np.uint16)
     tables = []
@@ -128,13 +128,18 @@ def render(
     sigma_nm: float,
 ) -> NDArray[np.float64]:
     """Return the expected photons ``(Y, X)`` of molecules at any position, for a Gaussian PSF."""
+    rows = pixel_shares(y_nm, shape[0], pixel_size_nm, sigma_nm)
+    columns = pixel_shares(x_nm, shape[1], pixel_size_nm, sigma_nm)
+    return (rows * photons[:, None]).T @ columns
 
-    def share(position_nm: NDArray[np.floating], n: int) -> NDArray[np.float64]:
-        edges_nm = np.arange(n + 1) * pixel_size_nm
-        cdf = special.ndtr((edges_nm - position_nm[:, None]) / sigma_nm)
-        return np.asarray(np.diff(cdf, axis=1))
 
-    return (share(y_nm, shape[0]) * photons[:, None]).T @ share(x_nm, shape[1])
+def pixel_shares(
+    position_nm: NDArray[np.floating], n_pixels: int, pixel_size_nm: float, sigma_nm: float
+) -> NDArray[np.float64]:
+    """Return the shares ``(N, n_pixels)`` of each molecule's light in the pixels of one axis."""
+    edges_nm = np.arange(n_pixels + 1) * pixel_size_nm
+    cdf = special.ndtr((edges_nm - position_nm[:, None]) / sigma_nm)
+    return np.asarray(np.diff(cdf, axis=1))
 
 
 def _brightness(
@@ -153,8 +158,18 @@ class _Anywhere:
         return rng.uniform(0.0, self.size_nm, (count, 2))
 
 
-class _Filaments:
-    """Smooth random curves through the field of view, labelled evenly along their length."""
+class Filaments:
+    """Smooth random curves through the field of view, labelled evenly along their length.
+
+    Called with a number of molecules, it returns their positions ``(N, 2)``, y and x in nm.
+
+    Parameters
+    ----------
+    size_nm : array (2,)
+        Height and width of the field of view.
+    rng : numpy.random.Generator
+        Draws the curves.
+    """
 
     SPACING_NM = 5.0
     MEAN_DISTANCE_NM = 1100.0
@@ -180,6 +195,7 @@ class _Filaments:
         return points[inside], normal[inside]
 
     def __call__(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return positions ``(count, 2)`` on the curves."""
         chosen = rng.integers(0, len(self.axis), count)
         # labels sit all around the tube; seen from above, the sine of a random angle
         offset = FILAMENT_RADIUS_NM * np.sin(rng.uniform(0, 2 * np.pi, (count, 1)))

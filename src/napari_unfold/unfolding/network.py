@@ -105,7 +105,11 @@ class UnfoldedNetwork(nn.Module):
         z = x + inertia(k) * (x - previous)
         misfit = self.fidelity.residual(self.operator.forward(z), y, b)
         gradient = self.operator.adjoint(misfit) + self.weight * self.penalty(k).gradient(z)
-        return smoothed_projection(z - self.step_sizes[k] * gradient, self.projection_width)
+        return smoothed_projection(z - self.step(k) * gradient, self.projection_width)
+
+    def step(self, k: int) -> torch.Tensor:
+        """Return the step size ``alpha_k``."""
+        return self.step_sizes[k]
 
     def forward(self, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return ``x^K``, shape ``(..., qY, qX)``; see `iterates`."""

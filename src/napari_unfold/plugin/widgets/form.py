@@ -52,6 +52,12 @@ CHOICE_TEXTS = {
     "blocks": "Blocks of frames",
     "filaments": "Filaments",
     "random": "Random",
+    "variance": "Variance over time",
+    "lag-1": "Covariance with the next frame",
+    "mean": "Mean (wide-field)",
+    "data": "Estimated from the stack",
+    "learned": "Learned on simulated patterns",
+    "settings": "As entered",
 }
 
 

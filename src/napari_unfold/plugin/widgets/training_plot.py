@@ -43,10 +43,18 @@ class TrainingPlot(QWidget):
     """Loss, weight and threshold, and Jaccard index over the steps of a training.
 
     Drawn at most five times a second, whatever comes in.
+
+    Parameters
+    ----------
+    plots : dict, optional
+        Other curves: the title of each plot, and its curves with their colours.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, parent: QWidget | None = None, plots: dict[str, dict[str, str]] | None = None
+    ) -> None:
         super().__init__(parent)
+        self.plots = PLOTS if plots is None else plots
         self.series: dict[str, list[tuple[int, float]]] = {}
         self._colors = ("#262930", "#f0f1f2")
         self._canvas: Any = None
@@ -83,7 +91,7 @@ class TrainingPlot(QWidget):
     def curve(self, name: str) -> tuple[list[int], list[float]]:
         """Return steps and values of a curve as drawn; gaps where a value is not finite."""
         points = self.series.get(name, [])
-        start = points[0][1] if points and name in PLOTS[_RELATIVE] else 1.0
+        start = points[0][1] if points and name in self.plots.get(_RELATIVE, {}) else 1.0
         values = [v / start if math.isfinite(v) and start else math.nan for _, v in points]
         return [step for step, _ in points], values
 
@@ -93,7 +101,7 @@ class TrainingPlot(QWidget):
             self._make_canvas()
         background, text = self._colors
         self._canvas.figure.set_facecolor(background)
-        for axes, (title, curves) in zip(self._axes, PLOTS.items(), strict=True):
+        for axes, (title, curves) in zip(self._axes, self.plots.items(), strict=True):
             axes.clear()
             style_axes(axes, title, background, text)
             for name, color in curves.items():
@@ -116,7 +124,7 @@ class TrainingPlot(QWidget):
         from matplotlib.figure import Figure
 
         figure = Figure(layout="constrained")
-        self._axes = list(figure.subplots(len(PLOTS), 1, sharex=True))
+        self._axes = list(figure.subplots(len(self.plots), 1, sharex=True))
         self._canvas = FigureCanvasQTAgg(figure)
         # on a small screen the form needs room too
         self._canvas.setMinimumSize(0, 0)
