@@ -28,6 +28,7 @@ from napari_unfold.recipe import (
     Optics,
     Recipe,
     Solver,
+    Training,
 )
 from napari_unfold.unfolding.losses import make_loss
 
@@ -50,7 +51,7 @@ def learned_sigma() -> None:
             learning, checking = part(patterns.images, 0, 15), part(patterns.images, 15, 20)
             operator, begin = start(learning, off, ITERATIONS)
             learned: LearnedPSF = run_to_end(
-                learn_psf(operator, begin, learning, checking, make_loss("reconstruction", 1.0),
+                learn_psf(operator, begin, learning, checking, make_loss(Training(loss="reconstruction"), 1.0),
                           outer_iterations=STEPS)
             )  # fmt: skip
             found.append(100 * (learned.sigma_px / SIGMA_PX - 1))

@@ -25,7 +25,7 @@ from napari_unfold.analysis.evaluate import jaccard_on_grid
 from napari_unfold.analysis.semiblind import LearnedPSF, learn_psf
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import LossName
+from napari_unfold.recipe import LossName, Training
 from napari_unfold.unfolding.inference import iterates_in_place
 from napari_unfold.unfolding.losses import make_loss
 from napari_unfold.unfolding.network import UnfoldedNetwork
@@ -109,7 +109,7 @@ def main() -> None:
             operator, begin = start(part(images, 0, 16), off, asked.iterations)
             learned: LearnedPSF = run_to_end(
                 learn_psf(operator, begin, part(images, 0, 16), part(images, 16, 20),
-                          make_loss(loss, 1.0), outer_iterations=asked.steps)
+                          make_loss(Training(loss=loss), 1.0), outer_iterations=asked.steps)
             )  # fmt: skip
             scores = score(learned, part(images, 20, 30))
             took = time.monotonic() - began

@@ -49,7 +49,7 @@ from napari_unfold.jobs import (
     Stage,
     choose_device,
 )
-from napari_unfold.recipe import FWHM_PER_SIGMA, Camera, Fluctuation, Recipe
+from napari_unfold.recipe import FWHM_PER_SIGMA, Camera, Fluctuation, Recipe, Training
 from napari_unfold.unfolding.inference import iterates_in_place
 from napari_unfold.unfolding.losses import make_loss
 from napari_unfold.unfolding.network import UnfoldedNetwork
@@ -352,7 +352,7 @@ def _learn(
         operator.frozen(), learning.y, settings.weight, recipe.solver.iterations
     ).model_copy(update={"threshold_photons": 0.3, "projection_width_photons": 1e-3})
     job = learn_psf(
-        operator, start, learning, checking, make_loss(settings.loss, 1.0),
+        operator, start, learning, checking, make_loss(Training(loss=settings.loss), 1.0),
         outer_iterations=settings.learning_steps,
     )  # fmt: skip
     for event in job:
