@@ -44,6 +44,7 @@ def learned_sigma() -> None:
     """Learn the PSF at three noise levels."""
     print(f"PSF sigma of simulated filaments; true {SIGMA_PX} px, 500 frames")
     print("noise / brightest pixel   from the frames alone           learned from -30 %, +30 %")
+    loss = make_loss(Training(loss="reconstruction"), 1.0)
     for noise in NOISES:
         patterns = simulate(20, noise, SIDE)
         found = []
@@ -51,7 +52,7 @@ def learned_sigma() -> None:
             learning, checking = part(patterns.images, 0, 15), part(patterns.images, 15, 20)
             operator, begin = start(learning, off, ITERATIONS)
             learned: LearnedPSF = run_to_end(
-                learn_psf(operator, begin, learning, checking, make_loss(Training(loss="reconstruction"), 1.0),
+                learn_psf(operator, begin, learning, checking, loss,
                           outer_iterations=STEPS)
             )  # fmt: skip
             found.append(100 * (learned.sigma_px / SIGMA_PX - 1))
