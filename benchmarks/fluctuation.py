@@ -44,17 +44,16 @@ def learned_sigma() -> None:
     """Learn the PSF at three noise levels."""
     print(f"PSF sigma of simulated filaments; true {SIGMA_PX} px, 500 frames")
     print("noise / brightest pixel   from the frames alone           learned from -30 %, +30 %")
-    loss = make_loss(Training(loss="reconstruction"), 1.0)
     for noise in NOISES:
         patterns = simulate(20, noise, SIDE)
         found = []
         for off in STARTS:
             learning, checking = part(patterns.images, 0, 15), part(patterns.images, 15, 20)
             operator, begin = start(learning, off, ITERATIONS)
+            loss = make_loss(Training(loss="reconstruction"), 1.0)
             learned: LearnedPSF = run_to_end(
-                learn_psf(operator, begin, learning, checking, loss,
-                          outer_iterations=STEPS)
-            )  # fmt: skip
+                learn_psf(operator, begin, learning, checking, loss, outer_iterations=STEPS)
+            )
             found.append(100 * (learned.sigma_px / SIGMA_PX - 1))
         alone = [100 * (w.value / SIGMA_PX - 1) for w in patterns.widths if w]
         stated = np.mean([100 * w.standard_error / SIGMA_PX for w in patterns.widths if w])

@@ -1,8 +1,9 @@
-"""Make docs/paper.md and its figures from what run.py and unrolling.py found.
+"""Make docs/paper.md and its figures from what was found.
 
     python benchmarks/paper/report.py
 
-Tables and curves come from benchmarks/paper/results; the text around them is in discussion.md.
+Tables and curves come from benchmarks/paper/results, where run.py, semiblind.py and unrolling.py
+leave them; the text around them is in discussion.md.
 """
 
 from __future__ import annotations
@@ -125,6 +126,23 @@ def unrolling_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def semiblind_table(result: dict[str, Any]) -> str:
+    """Return the table of experiment 4: learned sigma, J with and without binarization."""
+    lines = [
+        "| loss | start | learned sigma | J 0 | J 2 | J 4 | mean J | mean J, not binarized |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        error = 100 * (row["sigma_px"] / result["sigma_px"] - 1)
+        values = " | ".join(f"{j:.3f}" for j in row["binarized"])
+        lines.append(
+            f"| {row['loss']} | {100 * (row['start'] - 1):+.0f} % | {row['sigma_px']:.3f} px "
+            f"({error:+.1f} %) | {values} | **{np.mean(row['binarized']):.3f}** | "
+            f"{np.mean(row['not binarized']):.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Write the page."""
     images = DOCS / "images"
@@ -135,6 +153,7 @@ def main() -> None:
     training_figure(load("3"), "localization", images / "paper-training.png")
     training_figure(load("3"), "tolerant", images / "paper-training-tolerant.png")
     unrolling_figure(load("unrolling"), images / "paper-unrolling.png")
+    text = text.replace("{{4}}", semiblind_table(load("4")))
     text = text.replace("{{unrolling}}", unrolling_table(load("unrolling")))
     (DOCS / "paper.md").write_text(text, "utf-8")
 

@@ -31,7 +31,7 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 
 RESULTS = Path(__file__).parent / "results"
 ITERATIONS: dict[Penalty, int] = {"l1": 800, "log-sum": 400}
-STEPS: dict[LossName, int] = {"reconstruction": 8, "localization": 8, "tolerant": 16}
+STEPS: dict[LossName, int] = {"reconstruction": 8, "localization": 8, "tolerant": 12}
 """Unfolded iterations, and learning steps: the l1 norm needs many iterations to become sparse, and
 its losses settle in a few steps."""
 SUPPORT = 0.01

@@ -30,7 +30,7 @@ from napari_unfold.unfolding.network import UnfoldedNetwork
 CLASSICAL = (50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)
 LEARNED = (50, 100, 200)
 PENALTIES: tuple[Penalty, ...] = ("l1", "log-sum")
-TEST_FRAMES, STEPS = 10, 16
+TEST_FRAMES, STEPS = 10, 12
 
 
 def mean_jaccard(x: torch.Tensor, frames: TrainingSet, threshold: float) -> float:

@@ -26,7 +26,7 @@ FluctuationImageName = Literal["variance", "lag-1", "mean"]
 PSFSource = Literal["data", "learned", "settings"]
 
 
-def _setting(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
+def setting(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
     """Declare a field with the texts and the unit that forms and help pages show."""
     extra: dict[str, JsonValue] = {"unit": unit}
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
@@ -41,10 +41,10 @@ class Section(BaseModel):
 class Camera(Section):
     """How the camera turns photons into grey values: ``ADU = offset + photons * gain``."""
 
-    offset_adu: float = _setting(
+    offset_adu: float = setting(
         100.0, "Offset", "Grey value of a dark pixel (baseline, bias).", "ADU", ge=-1e5, le=1e5
     )
-    adu_per_photon: float = _setting(
+    adu_per_photon: float = setting(
         2.0,
         "Gain",
         "Grey values per detected photon, EM gain included.",
@@ -52,7 +52,7 @@ class Camera(Section):
         ge=1e-3,
         le=1e4,
     )
-    excess_noise: float = _setting(
+    excess_noise: float = setting(
         2.0,
         "Excess noise",
         "Variance of the photon noise relative to its mean: 1 for CCD and sCMOS cameras, "
@@ -60,7 +60,7 @@ class Camera(Section):
         ge=1,
         le=10,
     )
-    read_noise_photons: float = _setting(
+    read_noise_photons: float = setting(
         0.0,
         "Read noise",
         "Standard deviation of a dark pixel, in photons; negligible for EMCCD cameras.",
@@ -73,10 +73,10 @@ class Camera(Section):
 class Optics(Section):
     """Pixel size and point spread function (PSF) of the microscope."""
 
-    pixel_size_nm: float = _setting(
+    pixel_size_nm: float = setting(
         100.0, "Pixel size", "Side of a camera pixel in the sample plane.", "nm", ge=1, le=10_000
     )
-    psf_sigma_nm: float | None = _setting(
+    psf_sigma_nm: float | None = setting(
         None,
         "PSF sigma",
         "Standard deviation of the Gaussian PSF (FWHM / 2.355).",
@@ -84,10 +84,10 @@ class Optics(Section):
         gt=0,
         le=20_000,
     )
-    psf_image: Path | None = _setting(
+    psf_image: Path | None = setting(
         None, "PSF image", "TIFF image of a bead, used instead of a Gaussian PSF."
     )
-    psf_image_pixel_nm: float | None = _setting(
+    psf_image_pixel_nm: float | None = setting(
         None, "PSF image pixel", "Pixel size of the bead image.", "nm", gt=0, le=10_000
     )
 
@@ -111,7 +111,7 @@ class Optics(Section):
 class Background(Section):
     """Light that does not come from molecules in focus."""
 
-    photons: Literal["auto"] | float | Path = _setting(
+    photons: Literal["auto"] | float | Path = setting(
         "auto",
         "Background",
         "Photons per camera pixel without any molecule: 'auto' estimates a map from the stack, "
@@ -132,19 +132,19 @@ class Background(Section):
 class Solver(Section):
     """The unfolded network: what it minimises and for how many iterations."""
 
-    fidelity: Fidelity = _setting(
+    fidelity: Fidelity = setting(
         "gaussian",
         "Fidelity",
         "Noise model: 'gaussian' (least squares) or 'kl' (Kullback-Leibler, for photon noise).",
     )
-    penalty: Penalty = _setting(
+    penalty: Penalty = setting(
         "log-sum", "Penalty", "Sparsity term: 'l1' as in the paper, or the sharper 'log-sum'."
     )
-    iterations: int = _setting(400, "Iterations", "Number of unfolded iterations K.", ge=1, le=5000)
-    upsampling: int = _setting(
+    iterations: int = setting(400, "Iterations", "Number of unfolded iterations K.", ge=1, le=5000)
+    upsampling: int = setting(
         4, "Upsampling", "Fine pixels per camera pixel along each axis.", ge=1, le=16
     )
-    molecule_photons: Literal["auto"] | float = _setting(
+    molecule_photons: Literal["auto"] | float = setting(
         "auto",
         "Photons per molecule",
         "Photons of a typical molecule in one frame, to which the preset is rescaled; "
@@ -165,7 +165,7 @@ class Solver(Section):
 class Localization(Section):
     """From a reconstructed frame to a list of molecules."""
 
-    min_photons_fraction: float = _setting(
+    min_photons_fraction: float = setting(
         0.1,
         "Faintest molecule",
         "Molecules fainter than this fraction of a typical one are discarded, and in any case "
@@ -173,14 +173,14 @@ class Localization(Section):
         ge=0.01,
         le=1,
     )
-    split_brightness: float = _setting(
+    split_brightness: float = setting(
         1.0,
         "Brightest molecule",
         "A spot brighter than this multiple of a typical molecule is tested for being two.",
         ge=1,
         le=1000,
     )
-    merge_distance_nm: float = _setting(
+    merge_distance_nm: float = setting(
         0.0,
         "Merge distance",
         "Localizations closer than this become one, whatever the statistical test says of them; "
@@ -194,30 +194,30 @@ class Localization(Section):
 class Training(Section):
     """How parameters are learned."""
 
-    loss: LossName = _setting(
+    loss: LossName = setting(
         "tolerant",
         "Loss",
         "What the parameters are to be good at: 'reconstruction' (right light in every pixel), "
         "'localization' (molecules in the right pixel, as in the paper), or 'tolerant' (the same, "
         "but one pixel beside is nearly right).",
     )
-    outer_iterations: int = _setting(
+    outer_iterations: int = setting(
         30, "Learning steps", "Number of steps of the learning algorithm.", ge=1, le=1000
     )
-    frames: int = _setting(
+    frames: int = setting(
         12, "Frames", "Number of frames to learn from and to check with.", ge=2, le=1000
     )
-    validation_share: float = _setting(
+    validation_share: float = setting(
         0.25,
         "Held out",
         "Share of the frames that is kept for checking and not learned from.",
         gt=0,
         lt=1,
     )
-    scene: SceneName = _setting(
+    scene: SceneName = setting(
         "filaments", "Structure", "Simulated molecules lie on filaments, or anywhere."
     )
-    density_per_um2: float = _setting(
+    density_per_um2: float = setting(
         3.0,
         "Density",
         "Simulated molecules per square micrometre and frame.",
@@ -225,7 +225,7 @@ class Training(Section):
         gt=0,
         le=100,
     )
-    steepness: float = _setting(
+    steepness: float = setting(
         0.5,
         "Softness (ρ)",
         "Half width of the passage from an empty to a full pixel around the threshold, relative to "
@@ -233,7 +233,7 @@ class Training(Section):
         gt=0,
         lt=1,
     )
-    huber_width: float = _setting(
+    huber_width: float = setting(
         0.1,
         "Huber width (δ)",
         "Differences of pixels up to it count by their square, larger ones by their size. "
@@ -241,7 +241,7 @@ class Training(Section):
         gt=0,
         le=1000,
     )
-    full_pixel: float = _setting(
+    full_pixel: float = setting(
         1.0,
         "Full pixel (M)",
         "Value of a pixel that holds a molecule; 1 or 255 in the paper. Localization loss.",
@@ -257,26 +257,26 @@ FLUCTUATION_ITERATIONS = 100
 class Fluctuation(Section):
     """How a stack of fluctuating emitters becomes one super-resolved image."""
 
-    image: FluctuationImageName = _setting(
+    image: FluctuationImageName = setting(
         "variance",
         "Image",
         "What is sharpened: the 'variance' of every pixel over time, its covariance with the next "
         "frame ('lag-1', free of photon noise, for slow blinking), or the 'mean' (wide-field).",
     )
-    psf_from: PSFSource = _setting(
+    psf_from: PSFSource = setting(
         "data",
         "PSF from",
         "'data': estimated from what neighbouring pixels of the stack have in common; 'learned': "
         "found by the network on patterns simulated with your settings; 'settings': as entered.",
     )
-    weight: float = _setting(
+    weight: float = setting(
         0.003,
         "Sparsity",
         "Regularisation weight, as a fraction of the one above which the image is empty.",
         ge=1e-6,
         le=0.9,
     )
-    block_frames: int = _setting(
+    block_frames: int = setting(
         100,
         "Time block",
         "Bleaching and slow changes of the intensity are removed in blocks of this many frames.",
@@ -284,7 +284,7 @@ class Fluctuation(Section):
         ge=10,
         le=100_000,
     )
-    learning_steps: int = _setting(
+    learning_steps: int = setting(
         12,
         "Learning steps",
         "Steps in which PSF, step sizes and sparsity are learned on simulated patterns; "
@@ -292,7 +292,7 @@ class Fluctuation(Section):
         ge=0,
         le=200,
     )
-    loss: LossName = _setting(
+    loss: LossName = setting(
         "reconstruction",
         "Loss",
         "What is learned: 'reconstruction' (the right brightness, which tells the PSF best), "

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError, field_validator
 
 from napari_unfold.jobs import InputError
-from napari_unfold.recipe import Section, _setting
+from napari_unfold.recipe import Section, setting
 
 RadiusUnit = Literal["nm", "uncertainty"]
 RenderStyle = Literal["gaussians", "histogram"]
@@ -24,20 +24,20 @@ _Model = TypeVar("_Model", bound=Section)
 class Merging(Section):
     """Which localizations of consecutive frames are one molecule."""
 
-    radius: float = _setting(
+    radius: float = setting(
         50.0,
         "Radius",
         "Localizations of following frames that are closer than this are one molecule.",
         gt=0,
         le=10_000,
     )
-    radius_unit: RadiusUnit = _setting(
+    radius_unit: RadiusUnit = setting(
         "nm",
         "Radius in",
         "'nm', or 'uncertainty': multiples of the standard deviation of the distance, from the "
         "uncertainties of both localizations (3 is usual).",
     )
-    dark_frames: int = _setting(
+    dark_frames: int = setting(
         1,
         "Dark frames",
         "Number of frames for which a molecule may be invisible in between.",
@@ -50,13 +50,13 @@ class Merging(Section):
 class Drift(Section):
     """How the drift of the stage is found."""
 
-    blocks: int | Literal["auto"] = _setting(
+    blocks: int | Literal["auto"] = setting(
         "auto",
         "Time blocks",
         "Number of blocks of frames that are compared with one another: more follow a faster "
         "drift, fewer are more precise; 'auto' goes by the number of localizations.",
     )
-    largest_drift_nm: float = _setting(
+    largest_drift_nm: float = setting(
         1000.0,
         "Largest drift",
         "The structure is searched up to this distance from where it was.",
@@ -76,22 +76,22 @@ class Drift(Section):
 class Rendering(Section):
     """How an image is made of localizations."""
 
-    pixel_size_nm: float = _setting(
+    pixel_size_nm: float = setting(
         10.0, "Pixel size", "Side of a pixel of the rendered image.", "nm", ge=0.1, le=10_000
     )
-    style: RenderStyle = _setting(
+    style: RenderStyle = setting(
         "gaussians",
         "Style",
         "'gaussians' draws each localization as a Gaussian as wide as its uncertainty, "
         "'histogram' counts the localizations in each pixel.",
     )
-    width_nm: Literal["auto"] | float = _setting(
+    width_nm: Literal["auto"] | float = setting(
         "auto",
         "Width",
         "Standard deviation of all Gaussians; 'auto' takes the uncertainty of each localization.",
         "nm",
     )
-    weight: RenderWeight = _setting(
+    weight: RenderWeight = setting(
         "count",
         "Brightness",
         "What a localization adds to the image in total: 'count' adds 1, 'photons' its photons.",
@@ -110,14 +110,14 @@ class Rendering(Section):
 class Resolution(Section):
     """How the resolution is measured by Fourier ring correlation."""
 
-    halves: Halves = _setting(
+    halves: Halves = setting(
         "blocks",
         "Halves",
         "How the localizations are divided in two: 'blocks' takes alternating blocks of frames, "
         "so that a molecule seen in consecutive frames is not compared with itself; 'random' "
         "divides at random, for tables that were merged or have few frames.",
     )
-    pixel_size_nm: Literal["auto"] | float = _setting(
+    pixel_size_nm: Literal["auto"] | float = setting(
         "auto",
         "Pixel size",
         "Side of a pixel of the two images that are compared; 'auto' takes 5 nm, or more for "

@@ -12,7 +12,7 @@ import torch
 from napari_unfold.analysis.evaluate import jaccard_on_grid
 from napari_unfold.jobs import Check
 from napari_unfold.unfolding.inference import final_iterate
-from napari_unfold.unfolding.losses import LocalizationLoss, Loss
+from napari_unfold.unfolding.losses import LocalizationLoss, Loss, ReconstructionLoss
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 TOLERANCES_PX = (0.0, 2.0, 4.0)
@@ -93,9 +93,14 @@ def appraise(
 def worth(metrics: dict[str, float], loss: Loss) -> float:
     """How good a network is: the larger the better, minus infinity if it is useless.
 
-    By its loss, except for the localization loss, which in dense frames is smallest for an empty
-    image: there the Jaccard index decides.
+    The reconstruction loss decides for itself. The localization loss cannot, since in dense frames
+    it is smallest for an empty image: there the Jaccard index decides. The tolerant loss is one
+    minus a soft Jaccard index, which counts beside the index of whole pixels.
     """
-    by_molecules = isinstance(loss, LocalizationLoss)
-    value = metrics["Jaccard index"] if by_molecules else -metrics["validation loss"]
+    if isinstance(loss, ReconstructionLoss):
+        value = -metrics["validation loss"]
+    elif isinstance(loss, LocalizationLoss):
+        value = metrics["Jaccard index"]
+    else:
+        value = metrics["Jaccard index"] + (1.0 - metrics["validation loss"])
     return value if math.isfinite(value) else -math.inf

@@ -213,7 +213,7 @@ class JobWidget(QWidget):
         for widget in inputs:
             column.addWidget(widget)
         column.addStretch(1)
-        area = _VerticalScrollArea()
+        area = VerticalScrollArea()
         area.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -231,7 +231,7 @@ def _estimation(*args: Any) -> Job:
     yield from estimate(*args)
 
 
-class _VerticalScrollArea(QScrollArea):
+class VerticalScrollArea(QScrollArea):
     """A scroll area as wide as its content needs, so that nothing is cut off at the right."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from napari_unfold.plugin.widgets.export import export_localizations
 from napari_unfold.plugin.widgets.form import Row, sentence
 from napari_unfold.plugin.widgets.job_panel import JobPanel
 from napari_unfold.plugin.widgets.job_runner import JobRunner, Outcome
-from napari_unfold.plugin.widgets.job_widget import _VerticalScrollArea
+from napari_unfold.plugin.widgets.job_widget import VerticalScrollArea
 from napari_unfold.plugin.widgets.points_picker import PointsPicker
 from napari_unfold.plugin.widgets.table_tasks import (
     Run,
@@ -248,7 +248,7 @@ class LocalizationsWidget(QWidget):
         for task in self.tasks:
             column.addWidget(task.form)
         column.addStretch(1)
-        area = _VerticalScrollArea()
+        area = VerticalScrollArea()
         area.setWidget(inner)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(6, 0, 6, 4)
