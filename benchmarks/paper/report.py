@@ -116,14 +116,21 @@ def unrolling_figure(result: dict[str, Any], path: Path) -> None:
 
 def unrolling_table(result: dict[str, Any]) -> str:
     """Return how many classical iterations a learned network stands for."""
-    lines = ["| penalty | K learned | mean J | classical K for the same |", "|---|---|---|---|"]
+    lines = [
+        "| penalty | K learned | mean J | classical K for the same | classical K with the l1 norm |",
+        "|---|---|---|---|---|",
+    ]
     for penalty, kinds in result.items():
         for k, value in kinds["learned"].items():
-            enough = [int(c) for c, j in kinds["classical"].items() if j >= value]
-            most = max(int(c) for c in kinds["classical"])
-            needed = str(enough[0]) if enough else f"more than {most}"
-            lines.append(f"| {penalty} | {k} | {value:.3f} | {needed} |")
+            needed = [enough(result[p]["classical"], value) for p in (penalty, "l1")]
+            lines.append(f"| {penalty} | {k} | {value:.3f} | {' | '.join(needed)} |")
     return "\n".join(lines)
+
+
+def enough(classical: dict[str, float], value: float) -> str:
+    """Return the smallest K of a curve that reaches a value."""
+    reaching = [k for k, j in classical.items() if j >= value]
+    return reaching[0] if reaching else f"more than {max(classical, key=int)}"
 
 
 def semiblind_table(result: dict[str, Any]) -> str:
