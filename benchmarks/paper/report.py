@@ -117,7 +117,7 @@ def unrolling_figure(result: dict[str, Any], path: Path) -> None:
 def unrolling_table(result: dict[str, Any]) -> str:
     """Return how many classical iterations a learned network stands for."""
     lines = [
-        "| penalty | K learned | mean J | classical K for the same | classical K with the l1 norm |",
+        "| penalty | K learned | mean J | classical K for the same | classical K with l1 |",
         "|---|---|---|---|---|",
     ]
     for penalty, kinds in result.items():
