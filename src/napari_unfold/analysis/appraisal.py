@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +50,40 @@ class TrainingSet:
         n = len(self) - max(1, round(validation_share * len(self)))
         return self[:n], self[n:]
 
-    def parts(self) -> Iterator[TrainingSet]:
+    def parts(self, frames_at_once: int = FRAMES_AT_ONCE) -> Iterator[TrainingSet]:
         """Yield a few frames at a time."""
-        for i in range(0, len(self), FRAMES_AT_ONCE):
-            yield self[i : i + FRAMES_AT_ONCE]
+        for i in range(0, len(self), frames_at_once):
+            yield self[i : i + frames_at_once]
+
+    def loss(
+        self,
+        run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        loss: Loss,
+        threshold: torch.Tensor,
+        *,
+        backward: bool,
+        frames_at_once: int = FRAMES_AT_ONCE,
+    ) -> torch.Tensor:
+        """Return the mean loss over all frames, part by part.
+
+        Parameters
+        ----------
+        run : callable
+            Images ``(R, qY, qX)`` from frames and background.
+        loss : Loss
+        threshold : tensor
+        backward : bool
+            Whether to leave the gradient in the parameters of what `run` does.
+        frames_at_once : int
+        """
+        total = torch.zeros(())
+        for part in self.parts(frames_at_once):
+            share = len(part) / len(self)
+            value = share * loss(run(part.y, part.b), part.truth, threshold)
+            if backward:
+                value.backward()  # type: ignore[no-untyped-call]
+            total = total + value.detach().cpu()
+        return total
 
 
 def unfold(network: UnfoldedNetwork, frames: TrainingSet, check: Check) -> torch.Tensor:

@@ -7,7 +7,6 @@ Images of variances (or covariances, or means) with known emitters take the plac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,12 +129,6 @@ def learn_psf(
     yield Result(best)
 
 
-def _parts(images: TrainingSet) -> Iterator[TrainingSet]:
-    for i in range(0, len(images), IMAGES_AT_ONCE):
-        part = slice(i, i + IMAGES_AT_ONCE)
-        yield TrainingSet(images.y[part], images.b, images.truth[part])
-
-
 class _Learner:
     """Scaled gradient projection on the loss over the whole training set, part by part."""
 
@@ -156,18 +149,16 @@ class _Learner:
     def _evaluate(self, backward: bool, check: Check) -> torch.Tensor:
         self.network.tick = check
         frozen = self.network.frozen(self.start)
-        total = torch.zeros(())
-        for part in _parts(self.images):
+
+        def run(y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             if backward:
-                x = self.network.checkpointed(part.y, part.b)
-            else:
-                x = final_iterate(frozen, part.y, part.b, check)
-            share = len(part) / len(self.images)
-            value = share * self.loss(x, part.truth, self.network.threshold)
-            if backward:
-                value.backward()  # type: ignore[no-untyped-call]
-            total = total + value.detach().cpu()
-        return total
+                return self.network.checkpointed(y, b)
+            return final_iterate(frozen, y, b, check)
+
+        return self.images.loss(
+            run, self.loss, self.network.threshold, backward=backward,
+            frames_at_once=IMAGES_AT_ONCE,
+        )  # fmt: skip
 
 
 def _groups(

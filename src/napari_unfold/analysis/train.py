@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -209,17 +209,13 @@ class _Learner:
         return True
 
     def _evaluate(self, backward: bool, check: Check) -> torch.Tensor:
-        """Loss over the whole training set, part by part, with or without its gradient."""
-        run: Callable[..., torch.Tensor] = unrolled if backward else final_iterate
-        total = torch.zeros(())
-        for part in self.training.parts():
-            share = len(part) / len(self.training)
-            x = run(self.network, part.y, part.b, check)
-            value = share * self.loss(x, part.truth, self.network.threshold)
-            if backward:
-                value.backward()  # type: ignore[no-untyped-call]
-            total = total + value.detach().cpu()
-        return total
+        """Loss over the whole training set, with or without its gradient."""
+        network, unfold_ = self.network, unrolled if backward else final_iterate
+
+        def run(y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return unfold_(network, y, b, check)
+
+        return self.training.loss(run, self.loss, network.threshold, backward=backward)
 
 
 def _groups(
