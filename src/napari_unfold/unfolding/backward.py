@@ -2,7 +2,8 @@
 
 The gradient is carried backwards through Algorithm 1, block by block of iterations: only the ends
 of the blocks are kept on the way forward, and a block is computed again when it is needed. Equal
-to `UnfoldedNetwork.checkpointed`, the reference, with a third of its memory and in less time; the operator is fixed.
+to `UnfoldedNetwork.checkpointed`, the reference, with a third of its memory and in less time; the
+operator is fixed.
 """
 
 from __future__ import annotations
