@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
-from napari_unfold.analysis.appraisal import TOLERANCES_PX, TrainingSet
-from napari_unfold.analysis.evaluate import jaccard_on_grid
+from napari_unfold.analysis.appraisal import TrainingSet, appraise
+from napari_unfold.analysis.train import has_stalled
 from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.jobs import Check, Job, Metric, Note, Progress, Result, Stage, in_background
 from napari_unfold.unfolding.classical import classical_parameters
@@ -21,7 +21,7 @@ from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.losses import Loss
 from napari_unfold.unfolding.parameters import NetworkParameters
 from napari_unfold.unfolding.semiblind import SemiBlindNetwork, SemiBlindOperator
-from napari_unfold.unfolding.sgp import SGP
+from napari_unfold.unfolding.sgp import SGP, boxed
 
 LARGEST_STEP = 2.0
 """Upper bound of the step sizes in units of those at the start."""
@@ -123,7 +123,8 @@ def learn_psf(
         if metrics["validation loss"] < best_loss:
             best_loss = metrics["validation loss"]
             best = LearnedPSF(network.learned(start), operator.sigma_px.item(), history)
-        if _is_stalled(history):
+        losses = [step["training loss"] for step in history]
+        if has_stalled(losses, STALLED_AFTER, STALLED_IMPROVEMENT):
             yield Note("The loss has stopped falling; the training is complete")
             break
     yield Result(best)
@@ -163,43 +164,22 @@ class _Learner:
 
 def _groups(
     network: SemiBlindNetwork, start: NetworkParameters, training: TrainingSet
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Box constraints and scales of all parameters."""
     sigma, step = network.operator.sigma_px.item(), network.step_sizes.max().item()
     largest_weight = float(network.operator.frozen().adjoint(training.y).amax())
     brightest = float(training.truth.max())
-    bounds = {
+    boxes = {
         "operator.sigma_px": (SIGMA_RANGE[0] * sigma, SIGMA_RANGE[1] * sigma, sigma),
         "step_sizes": (1e-3 * step, LARGEST_STEP * step, step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-4 * brightest, 0.5 * brightest, start.threshold_photons),
     }
-    return [
-        {"params": [parameter], "lower": bounds[name][0], "upper": bounds[name][1],
-         "scale": bounds[name][2]}
-        for name, parameter in network.named_parameters()
-    ]  # fmt: skip
+    return boxed(network.named_parameters(), boxes)
 
 
 def _metrics(
     network: SemiBlindNetwork, start: NetworkParameters, images: TrainingSet, loss: Loss
 ) -> dict[str, float]:
     x = final_iterate(network.frozen(start), images.y, images.b)
-    threshold = network.threshold.item()
-    found, truth = x.cpu().numpy(), images.truth.cpu().numpy()
-    jaccard = [jaccard_on_grid(found, truth, threshold, t) for t in TOLERANCES_PX]
-    return {
-        "validation loss": loss(x, images.truth, network.threshold.detach()).item(),
-        "PSF sigma": network.operator.sigma_px.item(),
-        "weight": network.weight.item(),
-        "threshold": threshold,
-        "Jaccard index": float(np.mean(jaccard)),
-    }
-
-
-def _is_stalled(history: list[dict[str, float]]) -> bool:
-    """Whether the training loss has stopped falling."""
-    if len(history) <= STALLED_AFTER:
-        return False
-    before, now = history[-1 - STALLED_AFTER]["training loss"], history[-1]["training loss"]
-    return before - now < STALLED_IMPROVEMENT * abs(before)
+    return appraise(network, images, x, loss) | {"PSF sigma": network.operator.sigma_px.item()}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -31,7 +31,7 @@ from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.losses import Loss
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
-from napari_unfold.unfolding.sgp import SGP
+from napari_unfold.unfolding.sgp import SGP, boxed
 
 Outcome = Literal["learned", "stalled", "zero", "diverged"]
 
@@ -135,6 +135,14 @@ def train(
     yield Result(Trained(best.parameters, history, best.best, outcome))
 
 
+def has_stalled(losses: list[float], after: int, improvement: float) -> bool:
+    """Whether the last `after` steps lowered the loss by less than a share `improvement`."""
+    if len(losses) <= after:
+        return False
+    before, now = losses[-1 - after], losses[-1]
+    return before - now < improvement * abs(before)
+
+
 def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> NetworkParameters:
     """Return the present values of a network as plain numbers."""
     return start.model_copy(
@@ -187,10 +195,7 @@ class _Learner:
 
     def is_stalled(self) -> bool:
         """Whether the training loss has stopped falling."""
-        if len(self.losses) <= STALLED_AFTER:
-            return False
-        before, now = self.losses[-1 - STALLED_AFTER], self.losses[-1]
-        return before - now < STALLED_IMPROVEMENT * abs(before)
+        return has_stalled(self.losses, STALLED_AFTER, STALLED_IMPROVEMENT)
 
     def start_again(self, parameters: NetworkParameters) -> bool:
         """Begin anew from `parameters`, more cautiously; False if that was done enough."""
@@ -220,7 +225,7 @@ class _Learner:
 
 def _groups(
     network: UnfoldedNetwork, start: NetworkParameters, training: TrainingSet
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Box constraints and scales of all parameters."""
     molecule = start.reference.molecule_photons
     step = max(start.step_sizes)
@@ -230,17 +235,13 @@ def _groups(
     light = float(network.operator.adjoint(training.y - training.b).amax())
     largest_weight = light if start.fidelity == "gaussian" else 30.0
     brightest = float(training.truth.max())
-    bounds = {
+    boxes = {
         "step_sizes": (1e-3 * step, LARGEST_STEP * step, together * step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-3 * molecule, 0.5 * brightest, start.threshold_photons),
         "sparsity": (1e-3 * molecule, 1e2 * molecule, start.sparsity_photons or molecule),
     }
-    return [
-        {"params": [parameter], "lower": bounds[name][0], "upper": bounds[name][1],
-         "scale": bounds[name][2]}
-        for name, parameter in network.named_parameters()
-    ]  # fmt: skip
+    return boxed(network.named_parameters(), boxes)
 
 
 def _explain(outcome: Outcome) -> Iterator[Event]:

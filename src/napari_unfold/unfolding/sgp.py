@@ -23,6 +23,21 @@ STEP_RANGE = (1e-8, 1e8)
 SHORT_STEP_MEMORY = 3
 
 
+Box = tuple[float, float, float]
+"""Lower bound, upper bound and scale of a group of parameters."""
+
+
+def boxed(
+    parameters: Iterable[tuple[str, torch.nn.Parameter]], boxes: dict[str, Box]
+) -> list[dict[str, Any]]:
+    """Return named parameters as groups for `SGP`, each in the box of its name."""
+    groups = []
+    for name, parameter in parameters:
+        lower, upper, scale = boxes[name]
+        groups.append({"params": [parameter], "lower": lower, "upper": upper, "scale": scale})
+    return groups
+
+
 class SGP(torch.optim.Optimizer):
     """Scaled gradient projection with box constraints, for deterministic losses.
 

@@ -66,13 +66,6 @@ class TrainForm(SettingsForm):
         """Offer other presets to begin with, keeping the chosen one if it is among them."""
         self.start_row.editor.set_choices({_SEARCH: None, **{p.title: p for p in presets}})
 
-    def set_training(self, training: Training) -> None:
-        """Show `training`."""
-        for row in [*self.training.rows, *self.details.rows]:
-            section, _, name = row.key.partition(".")
-            if section == "training":
-                row.editor.set_value(getattr(training, name))
-
     def set_data(self, has_stack: bool, has_truth: bool) -> None:
         """Say what there is: it decides what can be estimated, and what is simulated."""
         # first, since what follows comes back here
