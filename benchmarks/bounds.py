@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_unfold.imaging.camera import noise_variance
-from napari_unfold.imaging.simulate import Simulation, render
+from napari_unfold.simulation.scenes import Simulation, render
 
 ISOLATED_SIGMA = 6.0
 """Molecules with no other this near, in units of sigma, and at half of it from the border."""

@@ -11,11 +11,12 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.analysis.estimate import Estimate, estimate
+from napari_unfold.estimation.estimate import Estimate, estimate
 from napari_unfold.files.stacks import as_stack
-from napari_unfold.imaging.simulate import simulate
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import Camera, Optics, Recipe
+from napari_unfold.settings.microscope import Camera, Optics
+from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.scenes import simulate
 
 CAMERAS = {
     "EMCCD": Camera(offset_adu=100, adu_per_photon=2, excess_noise=2),

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.analysis.appraisal import TrainingSet
-from napari_unfold.analysis.estimate import estimate
-from napari_unfold.analysis.measured import Measured
-from napari_unfold.analysis.semiblind import image_parameters
+from napari_unfold.estimation.estimate import estimate
+from napari_unfold.estimation.measured import Measured
 from napari_unfold.files.stacks import as_stack
-from napari_unfold.imaging.blinking import Blinking, FilamentPatterns, blink
+from napari_unfold.fluctuation.learn_psf import image_parameters
+from napari_unfold.fluctuation.semiblind import SemiBlindOperator
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import Camera
+from napari_unfold.learning.appraisal import TrainingSet
+from napari_unfold.settings.microscope import Camera
+from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink
 from napari_unfold.unfolding.parameters import NetworkParameters
-from napari_unfold.unfolding.semiblind import SemiBlindOperator
 
 SIDE, FRAMES = 64, 500
 SIGMA_PX = 1.1

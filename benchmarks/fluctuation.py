@@ -15,22 +15,19 @@ import numpy as np
 from filaments import SIGMA_PX, part, simulate, start
 from scipy import ndimage
 
-from napari_unfold.analysis.semiblind import LearnedPSF, learn_psf
-from napari_unfold.analysis.unfold_fluctuations import FluctuationResult, unfold_fluctuations
-from napari_unfold.files.stacks import open_stack
+from napari_unfold.files.opening import open_stack
+from napari_unfold.fluctuation.learn_psf import LearnedPSF, learn_psf
+from napari_unfold.fluctuation.sharpen import FluctuationResult, unfold_fluctuations
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import (
+from napari_unfold.learning.losses import make_loss
+from napari_unfold.settings.fluctuation import (
     FLUCTUATION_ITERATIONS,
-    FWHM_PER_SIGMA,
-    Camera,
     Fluctuation,
     FluctuationImageName,
-    Optics,
-    Recipe,
-    Solver,
-    Training,
 )
-from napari_unfold.unfolding.losses import make_loss
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
+from napari_unfold.settings.recipe import Recipe, Solver
+from napari_unfold.settings.training import Training
 
 TUBULIN = Path(__file__).parents[2] / "shared" / "data" / "sofi-tubulin"
 NOISES = (0.02, 0.05, 0.1)

@@ -23,14 +23,15 @@ import pandas as pd
 from bounds import error_over_uncertainty, rmse_over_bound
 from scenes import TOLERANCES_NM, Scene, run
 
-from napari_unfold.analysis.evaluate import evaluate
-from napari_unfold.analysis.reconstruct import reconstruct
 from napari_unfold.files.localizations import read_localizations
+from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
-from napari_unfold.files.stacks import open_stack
-from napari_unfold.imaging.simulate import Simulation
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import FWHM_PER_SIGMA, Fidelity, Optics, Recipe, Solver
+from napari_unfold.reconstruction.reconstruct import reconstruct
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Optics
+from napari_unfold.settings.recipe import Fidelity, Recipe, Solver
+from napari_unfold.simulation.scenes import Simulation
+from napari_unfold.tables.evaluate import evaluate
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "deep-storm"
 SEED = 3000

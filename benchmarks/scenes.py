@@ -6,22 +6,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from napari_unfold.analysis.evaluate import Score, evaluate
-from napari_unfold.analysis.reconstruct import Reconstruction, reconstruct
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import as_stack
-from napari_unfold.imaging.simulate import Simulation, simulate
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import (
-    Background,
-    Camera,
-    Fidelity,
-    Localization,
-    Optics,
-    Recipe,
-    SceneName,
-    Solver,
-)
+from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
+from napari_unfold.settings.microscope import Background, Camera, Optics
+from napari_unfold.settings.recipe import Fidelity, Localization, Recipe, Solver
+from napari_unfold.settings.training import SceneName
+from napari_unfold.simulation.scenes import Simulation, simulate
+from napari_unfold.tables.evaluate import Score, evaluate
 
 TOLERANCES_NM = (50.0, 100.0, 250.0)
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from scenes import Scene
 
-from napari_unfold.analysis.reconstruct import reconstruct
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.forward import SeparableOperator
-from napari_unfold.imaging.simulate import simulate
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import Recipe
+from napari_unfold.reconstruction.reconstruct import reconstruct
+from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.scenes import simulate
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import iterates_in_place
 from napari_unfold.unfolding.network import UnfoldedNetwork

@@ -14,9 +14,9 @@ import time
 import torch
 
 from napari_unfold.imaging.forward import SeparableOperator
+from napari_unfold.learning.losses import TolerantLoss
 from napari_unfold.unfolding.backward import unrolled
 from napari_unfold.unfolding.classical import classical_parameters
-from napari_unfold.unfolding.losses import TolerantLoss
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 METHODS = {

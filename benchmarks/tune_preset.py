@@ -24,8 +24,8 @@ from napari_unfold.files.presets import (
     save_preset,
 )
 from napari_unfold.imaging.forward import SeparableOperator
-from napari_unfold.imaging.simulate import Simulation
-from napari_unfold.recipe import Fidelity
+from napari_unfold.settings.recipe import Fidelity
+from napari_unfold.simulation.scenes import Simulation
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.parameters import NetworkParameters
 

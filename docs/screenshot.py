@@ -14,8 +14,9 @@ import napari
 import numpy as np
 from qtpy.QtCore import QEventLoop, QTimer
 
-from napari_unfold.plugin.widgets import remember
-from napari_unfold.recipe import Optics, Recipe
+from napari_unfold.plugin import remember
+from napari_unfold.settings.microscope import Optics
+from napari_unfold.settings.recipe import Recipe
 
 PICTURE = Path(__file__).parent / "images" / "reconstruct.png"
 SIZE = (1360, 900)

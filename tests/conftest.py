@@ -33,10 +33,10 @@ _SHARED_DATA = _TESTS.parent.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in tests/gui as `gui`, and skip what needs a display where there is none."""
+    """Mark everything in tests/plugin as `gui`, and skip what needs a display where there is none."""
     no_display = pytest.mark.skip(reason="no display: run `make test`, which brings a virtual one")
     for item in items:
-        if _TESTS / "gui" in item.path.parents:
+        if _TESTS / "plugin" in item.path.parents:
             item.add_marker(pytest.mark.gui)
         if item.get_closest_marker("gui") and not _HAS_DISPLAY:
             item.add_marker(no_display)

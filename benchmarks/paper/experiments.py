@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.analysis.appraisal import TrainingSet
 from napari_unfold.files.localizations import read_localizations
 from napari_unfold.imaging.forward import SeparableOperator
-from napari_unfold.imaging.simulate import simulate
-from napari_unfold.recipe import FWHM_PER_SIGMA
+from napari_unfold.learning.appraisal import TrainingSet
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA
+from napari_unfold.simulation.scenes import simulate
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SIDE, TRAINING_SIDE, UPSAMPLING = 64, 32, 4

@@ -19,8 +19,8 @@ from experiments import EXPERIMENTS
 from matplotlib import pyplot as plt
 from run import RESULTS, SUPPORT
 
-from napari_unfold.analysis.appraisal import TOLERANCES_PX
-from napari_unfold.analysis.evaluate import jaccard_on_grid
+from napari_unfold.learning.appraisal import TOLERANCES_PX
+from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.inference import iterates_in_place
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters

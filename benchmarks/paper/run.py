@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from experiments import EXPERIMENTS, Experiment
 
-from napari_unfold.analysis.appraisal import TOLERANCES_PX
-from napari_unfold.analysis.evaluate import jaccard_on_grid, psnr
-from napari_unfold.analysis.train import Trained, train
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import Fidelity, LossName, Penalty, Training
+from napari_unfold.learning.appraisal import TOLERANCES_PX
+from napari_unfold.learning.losses import make_loss
+from napari_unfold.learning.train import Trained, train
+from napari_unfold.settings.recipe import Fidelity, Penalty
+from napari_unfold.settings.training import LossName, Training
+from napari_unfold.tables.evaluate import jaccard_on_grid, psnr
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate
-from napari_unfold.unfolding.losses import make_loss
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
 

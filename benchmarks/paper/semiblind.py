@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from napari_unfold.analysis.appraisal import TOLERANCES_PX, TrainingSet
-from napari_unfold.analysis.evaluate import jaccard_on_grid
-from napari_unfold.analysis.semiblind import LearnedPSF, learn_psf
+from napari_unfold.fluctuation.learn_psf import LearnedPSF, learn_psf
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import LossName, Training
+from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
+from napari_unfold.learning.losses import make_loss
+from napari_unfold.settings.training import LossName, Training
+from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.inference import iterates_in_place
-from napari_unfold.unfolding.losses import make_loss
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -16,15 +16,15 @@ import torch
 from experiments import EXPERIMENTS, Experiment
 from run import RESULTS
 
-from napari_unfold.analysis.appraisal import TOLERANCES_PX, TrainingSet
-from napari_unfold.analysis.evaluate import jaccard_on_grid
-from napari_unfold.analysis.starting_point import THRESHOLDS, WEIGHTS
-from napari_unfold.analysis.train import train
 from napari_unfold.jobs import run_to_end
-from napari_unfold.recipe import Penalty
+from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
+from napari_unfold.learning.losses import TolerantLoss
+from napari_unfold.learning.starting_point import THRESHOLDS, WEIGHTS
+from napari_unfold.learning.train import train
+from napari_unfold.settings.recipe import Penalty
+from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate, iterates_in_place
-from napari_unfold.unfolding.losses import TolerantLoss
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 CLASSICAL = (50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)

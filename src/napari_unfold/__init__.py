@@ -12,15 +12,15 @@ from typing import Any
 __version__ = version("napari-unfold")
 
 _PUBLIC = {
-    "Recipe": "napari_unfold.recipe",
-    "open_stack": "napari_unfold.files.stacks",
+    "Recipe": "napari_unfold.settings.recipe",
+    "open_stack": "napari_unfold.files.opening",
     "as_stack": "napari_unfold.files.stacks",
     "read_localizations": "napari_unfold.files.localizations",
     "write_localizations": "napari_unfold.files.localizations",
     "load_preset": "napari_unfold.files.presets",
-    "reconstruct": "napari_unfold.analysis.reconstruct",
-    "evaluate": "napari_unfold.analysis.evaluate",
-    "simulate": "napari_unfold.imaging.simulate",
+    "reconstruct": "napari_unfold.reconstruction.reconstruct",
+    "evaluate": "napari_unfold.tables.evaluate",
+    "simulate": "napari_unfold.simulation.scenes",
     "run_to_end": "napari_unfold.jobs",
 }
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import output_folder, replacing
-from napari_unfold.jobs import InputError
 
 
 def write(path: Path, text: str = "new") -> None:

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from napari_unfold.files.images import FrameWriter, write_image
-from napari_unfold.files.stacks import open_stack
+from napari_unfold.files.opening import open_stack
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (3, 20, 30), (4, 20, 30), (7, 20, 30)])

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_unfold.analysis.table import COLUMNS, empty_table
+from napari_unfold.errors import InputError
 from napari_unfold.files.localizations import read_localizations, write_localizations
-from napari_unfold.jobs import InputError
+from napari_unfold.tables.columns import COLUMNS, empty_table
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from napari_unfold.errors import InputError
 from napari_unfold.files import presets
 from napari_unfold.files.presets import (
     DEFAULT_PRESET,
@@ -11,7 +12,6 @@ from napari_unfold.files.presets import (
     load_preset,
     save_preset,
 )
-from napari_unfold.jobs import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unfold.files.stacks import Stack, as_stack, open_stack
-from napari_unfold.jobs import InputError
+from napari_unfold.errors import InputError
+from napari_unfold.files.opening import open_stack
+from napari_unfold.files.stacks import Stack, as_stack
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FRAMES = np.random.default_rng(1).integers(90, 4000, (20, 24, 32)).astype(np.uint16)

@@ -3,16 +3,11 @@
 import numpy as np
 import pytest
 
-from napari_unfold.imaging.camera import (
-    check_offset,
-    check_range,
-    dark_noise_photons,
-    expose,
-    noise_variance,
-    to_photons,
-)
-from napari_unfold.jobs import InputError
-from napari_unfold.recipe import Camera
+from napari_unfold.errors import InputError
+from napari_unfold.estimation.observe import check_offset, check_range, dark_noise_photons
+from napari_unfold.imaging.camera import noise_variance, to_photons
+from napari_unfold.settings.microscope import Camera
+from napari_unfold.simulation.exposure import expose
 
 CAMERAS = [
     Camera(offset_adu=100, adu_per_photon=2, excess_noise=2),

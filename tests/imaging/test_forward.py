@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_unfold.errors import InputError
 from napari_unfold.imaging.forward import MeasuredOperator, SeparableOperator, forward_operator
 from napari_unfold.imaging.psf import GaussianPSF, MeasuredPSF, gaussian_matrix, measured_psf
-from napari_unfold.imaging.simulate import render
-from napari_unfold.jobs import InputError
+from napari_unfold.simulation.scenes import render
 
 
 def bead_image(sigma_px: float, size: int = 31) -> np.ndarray:

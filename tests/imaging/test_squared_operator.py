@@ -6,7 +6,7 @@ import torch
 
 from napari_unfold.imaging.forward import MeasuredOperator, SeparableOperator, forward_operator
 from napari_unfold.imaging.psf import GaussianPSF, MeasuredPSF
-from napari_unfold.imaging.simulate import render
+from napari_unfold.simulation.scenes import render
 
 DOUBLE = torch.float64
 

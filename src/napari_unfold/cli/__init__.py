@@ -12,7 +12,7 @@ from napari_unfold.cli.estimate import estimate
 from napari_unfold.cli.fluctuation import fluctuation
 from napari_unfold.cli.options import FLAGS
 from napari_unfold.cli.train import train
-from napari_unfold.jobs import UnfoldError
+from napari_unfold.errors import UnfoldError
 
 tables.add_to(app)
 app.command()(train)

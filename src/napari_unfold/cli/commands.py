@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from napari_unfold import recipe as settings
 from napari_unfold.cli.options import (
     CAMERA,
     DEFAULT_PIXEL_SIZE_NM,
@@ -33,7 +32,9 @@ from napari_unfold.cli.options import (
     settings_checked,
 )
 from napari_unfold.cli.progress import run_with_progress
-from napari_unfold.jobs import UnfoldError
+from napari_unfold.errors import UnfoldError
+from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.settings.recipe import Recipe, Solver
 
 app = typer.Typer(
     name="napari-unfold",
@@ -65,13 +66,13 @@ def reconstruct(
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
     psf_image: Annotated[
-        Path | None, typer.Option("--psf-image", help=help_of(settings.Optics, "psf_image"))
+        Path | None, typer.Option("--psf-image", help=help_of(Optics, "psf_image"))
     ] = None,
     psf_image_pixel_nm: Annotated[
         float | None,
         typer.Option(
             "--psf-image-pixel-nm",
-            help=help_of(settings.Optics, "psf_image_pixel_nm", " Default: the camera's."),
+            help=help_of(Optics, "psf_image_pixel_nm", " Default: the camera's."),
         ),
     ] = None,
     camera_offset: CameraOffset = CAMERA.offset_adu,
@@ -79,18 +80,18 @@ def reconstruct(
     excess_noise: ExcessNoise = CAMERA.excess_noise,
     read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
     background: Annotated[
-        str, typer.Option("--background", help=help_of(settings.Background, "photons"))
+        str, typer.Option("--background", help=help_of(Background, "photons"))
     ] = "auto",
     fidelity: FidelityOption = "gaussian",
     upsampling: UpsamplingOption = 4,
     iterations: Annotated[
         int,
         typer.Option(
-            "--iterations", help=help_of(settings.Solver, "iterations", " Only with --preset none.")
+            "--iterations", help=help_of(Solver, "iterations", " Only with --preset none.")
         ),
     ] = 400,
     molecule_photons: Annotated[
-        str, typer.Option("--molecule-photons", help=help_of(settings.Solver, "molecule_photons"))
+        str, typer.Option("--molecule-photons", help=help_of(Solver, "molecule_photons"))
     ] = "auto",
     frames: FramesOption = None,
     device: DeviceOption = "auto",
@@ -99,14 +100,14 @@ def reconstruct(
     ] = False,
 ) -> None:
     """Reconstruct and localize a stack: reconstruction.tif, localizations.csv, run.json."""
-    from napari_unfold.analysis.reconstruct import reconstruct as job
     from napari_unfold.files.atomic import output_folder
+    from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
     from napari_unfold.files.results import save_reconstruction
-    from napari_unfold.files.stacks import open_stack
+    from napari_unfold.reconstruction.reconstruct import reconstruct as job
 
     with settings_checked(), open_stack(stack) as opened:
-        recipe = settings.Recipe.model_validate(
+        recipe = Recipe.model_validate(
             {
                 **acquisition(
                     opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm,
@@ -169,7 +170,7 @@ def simulate(
     ] = 20.0,
     pixel_size_nm: Annotated[
         float,
-        typer.Option("--pixel-size-nm", help=help_of(settings.Optics, "pixel_size_nm")),
+        typer.Option("--pixel-size-nm", help=help_of(Optics, "pixel_size_nm")),
     ] = DEFAULT_PIXEL_SIZE_NM,
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
@@ -182,12 +183,12 @@ def simulate(
     """Simulate a stack with known truth (PSF FWHM 258 nm unless given)."""
     from napari_unfold.files.images import write_image
     from napari_unfold.files.localizations import write_localizations
-    from napari_unfold.imaging.simulate import simulate as run
+    from napari_unfold.simulation.scenes import simulate as run
 
     with settings_checked():
         if psf_fwhm_nm is None and psf_sigma_nm is None:
             psf_fwhm_nm = DEFAULT_PSF_FWHM_NM
-        recipe = settings.Recipe.model_validate(
+        recipe = Recipe.model_validate(
             acquisition(
                 pixel_size_nm,
                 psf_fwhm_nm,
@@ -238,8 +239,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
     """Compare localizations with the true molecules."""
-    from napari_unfold.analysis.evaluate import evaluate as run
     from napari_unfold.files.localizations import read_localizations
+    from napari_unfold.tables.evaluate import evaluate as run
 
     for tolerance in tolerance_nm or ():
         if not 0 < tolerance < float("inf"):
@@ -274,7 +275,7 @@ def demo(
     device: DeviceOption = "auto",
 ) -> None:
     """Simulate, reconstruct, localize and evaluate: the whole job in under a minute."""
-    from napari_unfold.analysis.demo import demo as job
+    from napari_unfold.reconstruction.demo import demo as job
 
     result = run_with_progress(job(out, device=device))
     for score in result.report["scores"]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_unfold import recipe as settings
 from napari_unfold.cli.options import (
     CAMERA,
     DEFAULT_PIXEL_SIZE_NM,
@@ -22,10 +21,12 @@ from napari_unfold.cli.options import (
     settings_checked,
 )
 from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA
+from napari_unfold.settings.recipe import Recipe
 
 if TYPE_CHECKING:
-    from napari_unfold.analysis.estimate import Estimate
-    from napari_unfold.analysis.measured import Measured
+    from napari_unfold.estimation.estimate import Estimate
+    from napari_unfold.estimation.measured import Measured
 
 
 def estimate(
@@ -37,12 +38,12 @@ def estimate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Estimate PSF, camera offset and gain from a stack of blinking molecules."""
-    from napari_unfold.analysis.estimate import estimate as job
-    from napari_unfold.files.stacks import open_stack
+    from napari_unfold.estimation.estimate import estimate as job
+    from napari_unfold.files.opening import open_stack
 
     with settings_checked(), open_stack(stack) as opened:
         known = opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm
-        given = settings.Recipe.model_validate(
+        given = Recipe.model_validate(
             {
                 "optics": {"pixel_size_nm": DEFAULT_PIXEL_SIZE_NM if known is None else known},
                 "camera": {
@@ -84,11 +85,11 @@ _SHOWN = {
 }
 
 
-def _values(found: Estimate, given: settings.Recipe) -> dict[str, Measured]:
+def _values(found: Estimate, given: Recipe) -> dict[str, Measured]:
     """Return what could be told, in the units of the options."""
     values, camera = {}, given.camera
     if found.psf_sigma_px is not None:
-        fwhm_nm_per_sigma = settings.FWHM_PER_SIGMA * given.optics.pixel_size_nm
+        fwhm_nm_per_sigma = FWHM_PER_SIGMA * given.optics.pixel_size_nm
         values["psf_fwhm_nm"] = found.psf_sigma_px * fwhm_nm_per_sigma
     if found.transfer is not None:
         excess_noise, read_noise = camera.excess_noise, camera.read_noise_photons
@@ -97,7 +98,7 @@ def _values(found: Estimate, given: settings.Recipe) -> dict[str, Measured]:
     return values
 
 
-def _options(values: dict[str, Measured], given: settings.Recipe) -> list[str]:
+def _options(values: dict[str, Measured], given: Recipe) -> list[str]:
     """Return what `reconstruct` has to be told; nothing about what could not be told."""
     if not values:
         return []
@@ -111,7 +112,7 @@ def _options(values: dict[str, Measured], given: settings.Recipe) -> list[str]:
 
 
 def _record(
-    found: Estimate, values: dict[str, Measured], given: settings.Recipe, notes: list[str]
+    found: Estimate, values: dict[str, Measured], given: Recipe, notes: list[str]
 ) -> dict[str, Any]:
     measured = {
         **dict.fromkeys(_SHOWN),

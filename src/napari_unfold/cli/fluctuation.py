@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from napari_unfold import recipe as settings
 from napari_unfold.cli.options import (
     CAMERA,
     AduPerPhoton,
@@ -28,40 +27,47 @@ from napari_unfold.cli.options import (
     settings_checked,
 )
 from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.settings.fluctuation import (
+    FLUCTUATION_ITERATIONS,
+    Fluctuation,
+    FluctuationImageName,
+    PSFSource,
+)
+from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.settings.recipe import Recipe, Solver
+from napari_unfold.settings.training import LossName
 
-DEFAULTS = settings.Fluctuation()
+DEFAULTS = Fluctuation()
 
 
 def _help(field: str) -> str:
-    return help_of(settings.Fluctuation, field)
+    return help_of(Fluctuation, field)
 
 
 def fluctuation(
     stack: StackArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     image: Annotated[
-        settings.FluctuationImageName, typer.Option("--image", help=_help("image"))
+        FluctuationImageName, typer.Option("--image", help=_help("image"))
     ] = DEFAULTS.image,
-    psf: Annotated[
-        settings.PSFSource, typer.Option("--psf", help=_help("psf_from"))
-    ] = DEFAULTS.psf_from,
+    psf: Annotated[PSFSource, typer.Option("--psf", help=_help("psf_from"))] = DEFAULTS.psf_from,
     pixel_size_nm: PixelSize = None,
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
     psf_image: Annotated[
-        Path | None, typer.Option("--psf-image", help=help_of(settings.Optics, "psf_image"))
+        Path | None, typer.Option("--psf-image", help=help_of(Optics, "psf_image"))
     ] = None,
     camera_offset: CameraOffset = CAMERA.offset_adu,
     adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
     excess_noise: ExcessNoise = CAMERA.excess_noise,
     read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
     background: Annotated[
-        str, typer.Option("--background", help=help_of(settings.Background, "photons"))
+        str, typer.Option("--background", help=help_of(Background, "photons"))
     ] = "auto",
     upsampling: UpsamplingOption = 4,
     iterations: Annotated[
-        int, typer.Option("--iterations", help=help_of(settings.Solver, "iterations"))
-    ] = settings.FLUCTUATION_ITERATIONS,
+        int, typer.Option("--iterations", help=help_of(Solver, "iterations"))
+    ] = FLUCTUATION_ITERATIONS,
     weight: Annotated[float, typer.Option("--weight", help=_help("weight"))] = DEFAULTS.weight,
     block_frames: Annotated[
         int, typer.Option("--block-frames", help=_help("block_frames"))
@@ -69,7 +75,7 @@ def fluctuation(
     learning_steps: Annotated[
         int, typer.Option("--learning-steps", help=_help("learning_steps"))
     ] = DEFAULTS.learning_steps,
-    loss: Annotated[settings.LossName, typer.Option("--loss", help=_help("loss"))] = DEFAULTS.loss,
+    loss: Annotated[LossName, typer.Option("--loss", help=_help("loss"))] = DEFAULTS.loss,
     frames: FramesOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -77,13 +83,13 @@ def fluctuation(
 
     Writes mean.tif, variance.tif, reconstruction.tif, psf.tif and run.json.
     """
-    from napari_unfold.analysis.unfold_fluctuations import FluctuationResult, unfold_fluctuations
     from napari_unfold.files.atomic import output_folder
+    from napari_unfold.files.opening import open_stack
     from napari_unfold.files.results import save_fluctuations
-    from napari_unfold.files.stacks import open_stack
+    from napari_unfold.fluctuation.sharpen import FluctuationResult, unfold_fluctuations
 
     with settings_checked(), open_stack(stack) as opened:
-        recipe = settings.Recipe.model_validate(
+        recipe = Recipe.model_validate(
             {
                 **acquisition(
                     opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm,
@@ -99,7 +105,7 @@ def fluctuation(
                 "solver": {"upsampling": upsampling, "iterations": iterations, "penalty": "l1"},
             }
         )
-        chosen = settings.Fluctuation(
+        chosen = Fluctuation(
             image=image,
             psf_from=psf,
             weight=weight,

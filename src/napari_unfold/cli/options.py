@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
-from napari_unfold import recipe as settings
-from napari_unfold.jobs import UnfoldError
+from napari_unfold.errors import UnfoldError
+from napari_unfold.settings.explain import explain
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
+from napari_unfold.settings.recipe import Fidelity, Solver
+from napari_unfold.settings.section import Section
 
 FLAGS = {
     "optics.pixel_size_nm": "--pixel-size-nm",
@@ -59,7 +62,7 @@ FLAGS = {
 DEFAULT_PIXEL_SIZE_NM = 100.0
 
 
-def help_of(section: type[settings.Section], field: str, extra: str = "") -> str:
+def help_of(section: type[Section], field: str, extra: str = "") -> str:
     """Help text of an option, from the description of its setting."""
     info = section.model_fields[field]
     unit = (info.json_schema_extra or {}).get("unit", "")  # type: ignore[union-attr]
@@ -72,7 +75,7 @@ PixelSize = Annotated[
     typer.Option(
         "--pixel-size-nm",
         help=help_of(
-            settings.Optics,
+            Optics,
             "pixel_size_nm",
             f" Default: as the file states, else {DEFAULT_PIXEL_SIZE_NM:g}.",
         ),
@@ -83,37 +86,29 @@ PsfFwhm = Annotated[
     typer.Option("--psf-fwhm-nm", help="Full width at half maximum of the Gaussian PSF. [nm]"),
 ]
 PsfSigma = Annotated[
-    float | None, typer.Option("--psf-sigma-nm", help=help_of(settings.Optics, "psf_sigma_nm"))
+    float | None, typer.Option("--psf-sigma-nm", help=help_of(Optics, "psf_sigma_nm"))
 ]
-CameraOffset = Annotated[
-    float, typer.Option("--camera-offset", help=help_of(settings.Camera, "offset_adu"))
-]
+CameraOffset = Annotated[float, typer.Option("--camera-offset", help=help_of(Camera, "offset_adu"))]
 AduPerPhoton = Annotated[
-    float, typer.Option("--adu-per-photon", help=help_of(settings.Camera, "adu_per_photon"))
+    float, typer.Option("--adu-per-photon", help=help_of(Camera, "adu_per_photon"))
 ]
-ExcessNoise = Annotated[
-    float, typer.Option("--excess-noise", help=help_of(settings.Camera, "excess_noise"))
-]
+ExcessNoise = Annotated[float, typer.Option("--excess-noise", help=help_of(Camera, "excess_noise"))]
 ReadNoise = Annotated[
-    float, typer.Option("--read-noise-photons", help=help_of(settings.Camera, "read_noise_photons"))
+    float, typer.Option("--read-noise-photons", help=help_of(Camera, "read_noise_photons"))
 ]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option("--device", help="Where to compute; 'auto' takes the GPU if there is one."),
 ]
-FidelityOption = Annotated[
-    settings.Fidelity, typer.Option("--fidelity", help=help_of(settings.Solver, "fidelity"))
-]
-UpsamplingOption = Annotated[
-    int, typer.Option("--upsampling", help=help_of(settings.Solver, "upsampling"))
-]
+FidelityOption = Annotated[Fidelity, typer.Option("--fidelity", help=help_of(Solver, "fidelity"))]
+UpsamplingOption = Annotated[int, typer.Option("--upsampling", help=help_of(Solver, "upsampling"))]
 FramesOption = Annotated[
     str | None,
     typer.Option(
         "--frames", help="A:B uses the frames from A up to, not including, B, counted from 0."
     ),
 ]
-CAMERA = settings.Camera()
+CAMERA = Camera()
 
 
 @contextmanager
@@ -122,7 +117,7 @@ def settings_checked() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise settings.explain(error) from error
+        raise explain(error) from error
 
 
 def sigma_nm_of(fwhm_nm: float | None, sigma_nm: float | None) -> float | None:
@@ -131,7 +126,7 @@ def sigma_nm_of(fwhm_nm: float | None, sigma_nm: float | None) -> float | None:
         raise UnfoldError("the PSF is given twice", "Use --psf-fwhm-nm or --psf-sigma-nm")
     if fwhm_nm is not None and not fwhm_nm > 0:
         raise UnfoldError(f"--psf-fwhm-nm: {fwhm_nm:g} nm cannot be", "Give a positive number")
-    return fwhm_nm / settings.FWHM_PER_SIGMA if fwhm_nm is not None else sigma_nm
+    return fwhm_nm / FWHM_PER_SIGMA if fwhm_nm is not None else sigma_nm
 
 
 def acquisition(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_unfold import table_recipe as settings
-from napari_unfold.analysis.table import COLUMNS
 from napari_unfold.cli.options import help_of, number_or
 from napari_unfold.cli.progress import run_with_progress
-from napari_unfold.jobs import InputError, UnfoldError
+from napari_unfold.errors import InputError, UnfoldError
+from napari_unfold.settings import tables as settings
+from napari_unfold.tables.columns import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +62,8 @@ def filter_table(
     camera_pixel_nm: CameraPixel = None,
 ) -> None:
     """Keep the localizations that pass all conditions."""
-    from napari_unfold.analysis.select import conditions_of, select
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.tables.select import conditions_of, select
 
     conditions = [condition for text in where for condition in conditions_of(text)]
     localizations = _read(table, camera_pixel_nm)
@@ -98,8 +98,8 @@ def link(
     camera_pixel_nm: CameraPixel = None,
 ) -> None:
     """Merge the localizations of molecules that stay on over consecutive frames."""
-    from napari_unfold.analysis.link import link as job
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.tables.link import link as job
 
     if radius_nm is not None and radius_uncertainties is not None:
         raise InputError("the radius is given twice", "Use --radius-nm or --radius-uncertainties")
@@ -138,10 +138,10 @@ def drift(
     camera_pixel_nm: CameraPixel = None,
 ) -> None:
     """Find the drift of the sample from the localizations themselves, and remove it."""
-    from napari_unfold.analysis.chart import check_figure_name, save_chart
-    from napari_unfold.analysis.drift import DriftCorrection, correct_drift
     from napari_unfold.files.curves import write_curve
+    from napari_unfold.files.figures import check_figure_name, save_chart
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.tables.drift import DriftCorrection, correct_drift
 
     if figure is not None:
         check_figure_name(figure)
@@ -189,9 +189,9 @@ def frc(
     camera_pixel_nm: CameraPixel = None,
 ) -> None:
     """Measure the resolution by Fourier ring correlation, at 1/7."""
-    from napari_unfold.analysis.chart import check_figure_name, save_chart
-    from napari_unfold.analysis.frc import RingCorrelation, measure_resolution
     from napari_unfold.files.curves import write_curve
+    from napari_unfold.files.figures import check_figure_name, save_chart
+    from napari_unfold.tables.frc import RingCorrelation, measure_resolution
 
     if figure is not None:
         check_figure_name(figure)
@@ -237,9 +237,9 @@ def render(
     camera_pixel_nm: CameraPixel = None,
 ) -> None:
     """Render localizations as an image that begins at the corner of the camera image."""
-    from napari_unfold.analysis.render import RenderedImage
-    from napari_unfold.analysis.render import render as job
     from napari_unfold.files.images import write_image
+    from napari_unfold.tables.render import RenderedImage
+    from napari_unfold.tables.render import render as job
 
     if out.suffix.lower() not in {".tif", ".tiff"}:
         raise UnfoldError(f"'{out}' does not end in .tif", "Give the image a name like image.tif")

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from napari_unfold import jobs
-from napari_unfold import recipe as settings
 from napari_unfold.cli.options import (
     CAMERA,
     AduPerPhoton,
@@ -30,8 +29,12 @@ from napari_unfold.cli.options import (
     settings_checked,
 )
 from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.errors import InputError
+from napari_unfold.settings.microscope import Background
+from napari_unfold.settings.recipe import Penalty, Recipe, Solver
+from napari_unfold.settings.training import LossName, SceneName, Training
 
-DEFAULTS = settings.Training()
+DEFAULTS = Training()
 
 
 def train(
@@ -51,28 +54,28 @@ def train(
         bool, typer.Option("--resume", help="Go on from the parameters in the file --out.")
     ] = False,
     loss: Annotated[
-        settings.LossName, typer.Option("--loss", help=help_of(settings.Training, "loss"))
+        LossName, typer.Option("--loss", help=help_of(Training, "loss"))
     ] = DEFAULTS.loss,
     steps: Annotated[
-        int, typer.Option("--steps", help=help_of(settings.Training, "outer_iterations"))
+        int, typer.Option("--steps", help=help_of(Training, "outer_iterations"))
     ] = DEFAULTS.outer_iterations,
     training_frames: Annotated[
-        int, typer.Option("--training-frames", help=help_of(settings.Training, "frames"))
+        int, typer.Option("--training-frames", help=help_of(Training, "frames"))
     ] = DEFAULTS.frames,
     scene: Annotated[
-        settings.SceneName, typer.Option("--scene", help=help_of(settings.Training, "scene"))
+        SceneName, typer.Option("--scene", help=help_of(Training, "scene"))
     ] = DEFAULTS.scene,
     density: Annotated[
-        float, typer.Option("--density", help=help_of(settings.Training, "density_per_um2"))
+        float, typer.Option("--density", help=help_of(Training, "density_per_um2"))
     ] = DEFAULTS.density_per_um2,
     steepness: Annotated[
-        float, typer.Option("--steepness", help=help_of(settings.Training, "steepness"))
+        float, typer.Option("--steepness", help=help_of(Training, "steepness"))
     ] = DEFAULTS.steepness,
     huber_width: Annotated[
-        float, typer.Option("--huber-width", help=help_of(settings.Training, "huber_width"))
+        float, typer.Option("--huber-width", help=help_of(Training, "huber_width"))
     ] = DEFAULTS.huber_width,
     full_pixel: Annotated[
-        float, typer.Option("--full-pixel", help=help_of(settings.Training, "full_pixel"))
+        float, typer.Option("--full-pixel", help=help_of(Training, "full_pixel"))
     ] = DEFAULTS.full_pixel,
     pixel_size_nm: PixelSize = None,
     psf_fwhm_nm: PsfFwhm = None,
@@ -82,37 +85,37 @@ def train(
     excess_noise: ExcessNoise = CAMERA.excess_noise,
     read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
     background: Annotated[
-        str, typer.Option("--background", help=help_of(settings.Background, "photons"))
+        str, typer.Option("--background", help=help_of(Background, "photons"))
     ] = "auto",
     molecule_photons: Annotated[
-        str, typer.Option("--molecule-photons", help=help_of(settings.Solver, "molecule_photons"))
+        str, typer.Option("--molecule-photons", help=help_of(Solver, "molecule_photons"))
     ] = "auto",
     fidelity: FidelityOption = "gaussian",
     penalty: Annotated[
-        settings.Penalty, typer.Option("--penalty", help=help_of(settings.Solver, "penalty"))
+        Penalty, typer.Option("--penalty", help=help_of(Solver, "penalty"))
     ] = "log-sum",
     iterations: Annotated[
-        int, typer.Option("--iterations", help=help_of(settings.Solver, "iterations"))
+        int, typer.Option("--iterations", help=help_of(Solver, "iterations"))
     ] = 200,
     upsampling: UpsamplingOption = 4,
     frames: FramesOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Learn a preset from a stack with known molecules, or from simulated frames."""
-    from napari_unfold.analysis.learn import Learned, learn
     from napari_unfold.files.localizations import read_localizations
+    from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import load_preset, save_preset
-    from napari_unfold.files.stacks import open_stack
+    from napari_unfold.learning.learn import Learned, learn
 
     if not simulate and truth is None:
-        raise jobs.InputError(
+        raise InputError(
             "there is nothing to learn from",
             "Give a stack and its true molecules, or --simulate",
         )
     opened = None if stack is None else open_stack(stack)
     with settings_checked():
         known_size = opened.pixel_size_nm if opened and pixel_size_nm is None else pixel_size_nm
-        recipe = settings.Recipe.model_validate(
+        recipe = Recipe.model_validate(
             {
                 **acquisition(
                     known_size,
@@ -133,7 +136,7 @@ def train(
                 },
             }
         )
-        training = settings.Training(
+        training = Training(
             loss=loss,
             outer_iterations=steps,
             frames=training_frames,

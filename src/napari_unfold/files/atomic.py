@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_unfold.jobs import InputError
+from napari_unfold.errors import InputError
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder"),

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_unfold.analysis.table import COLUMNS
-from napari_unfold.jobs import InputError
+from napari_unfold.errors import InputError
+from napari_unfold.tables.columns import COLUMNS
 
 DialectName = Literal[
     "thunderstorm", "picasso", "websmlm", "challenge", "decode", "deep-storm", "plain"

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_unfold.analysis.table import COLUMNS, REQUIRED, empty_table, validate
+from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
 from napari_unfold.files.dialects import DialectName, Layout, recognize
 from napari_unfold.imaging.grid import center_of_pixel
-from napari_unfold.jobs import InputError
+from napari_unfold.tables.columns import COLUMNS, REQUIRED, empty_table, validate
 
 _NM_PER_UNIT = {"": 1.0, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "\ufffdm": 1e3}
 _LENGTHS = {column.name for column in COLUMNS if column.unit == "nm"}
@@ -42,7 +42,7 @@ def read_localizations(
     Returns
     -------
     DataFrame
-        Columns of `napari_unfold.analysis.table.COLUMNS`: nm from the outer corner of the
+        Columns of `napari_unfold.tables.columns.COLUMNS`: nm from the outer corner of the
         top-left pixel, frames from 0. Intensities in ADU are left out.
 
     Raises

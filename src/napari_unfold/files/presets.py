@@ -10,9 +10,10 @@ from typing import Any, Literal
 import platformdirs
 from pydantic import Field, ValidationError
 
+from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
-from napari_unfold.jobs import InputError
-from napari_unfold.recipe import Fidelity, Localization, Section
+from napari_unfold.settings.recipe import Fidelity, Localization
+from napari_unfold.settings.section import Section
 from napari_unfold.unfolding.parameters import NetworkParameters
 
 SCHEMA_VERSION = 1

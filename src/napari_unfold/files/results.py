@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+import napari_unfold
 from napari_unfold.files.atomic import output_folder, replacing
 from napari_unfold.files.images import write_image
 from napari_unfold.files.localizations import write_localizations
+from napari_unfold.files.stacks import Stack
 
 if TYPE_CHECKING:
-    from napari_unfold.analysis.reconstruct import Reconstruction
-    from napari_unfold.analysis.unfold_fluctuations import FluctuationResult
+    from napari_unfold.fluctuation.sharpen import FluctuationResult
+    from napari_unfold.reconstruction.reconstruct import Reconstruction
 
 
 def save_reconstruction(result: Reconstruction, folder: Path) -> list[Path]:
@@ -87,3 +93,18 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a record for people and programs to read."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def provenance(
+    stack: Stack, frames: tuple[int, int], device: torch.device, seconds: float
+) -> dict[str, Any]:
+    """Return what was used to compute a result, and on what, ready for JSON."""
+    return {
+        "software": f"napari-unfold {napari_unfold.__version__}",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "device": str(device),
+        "stack": {"name": stack.name, "shape": list(stack.shape), "frames": list(frames)},
+    }

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from napari_unfold.jobs import InputError
+from napari_unfold.errors import InputError
 
 Reader = Callable[[int, int], Any]
 
@@ -143,43 +142,6 @@ def as_stack(array: Any, name: str = "array", pixel_size_nm: float | None = None
     return Stack(name, full, array.dtype, reader, pixel_size_nm)
 
 
-def open_stack(path: str | Path) -> Stack:
-    """Open a stack of frames: TIFF, OME-TIFF, ImageJ TIFF, BigTIFF, or NumPy ``.npy``.
-
-    Frames are read from the disk when they are needed, so that the memory used does not depend
-    on the length of the stack.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, or not a stack of grey-value frames.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise stack_error(f"'{path}' is a folder", "Choose the file with the stack")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(4)
-    except FileNotFoundError as error:
-        raise stack_error(f"there is no file '{path}'", "Check the name and folder") from error
-    except OSError as error:
-        raise stack_error(
-            f"'{path}' cannot be opened ({error.strerror})", "Check that you may read the file"
-        ) from error
-    if size == 0:
-        raise stack_error(f"'{path}' is empty", "Copy or export the file again")
-    if path.suffix.lower() == ".npy":
-        return _open_npy(path)
-    if start[:2] not in (b"II", b"MM"):
-        raise stack_error(
-            f"'{path}' is not a TIFF file", "Open it in Fiji (Bio-Formats) and save it as TIFF"
-        )
-    from napari_unfold.files.tiff import open_tiff
-
-    return open_tiff(path)
-
-
 def stack_error(problem: str, remedy: str) -> InputError:
     """Return an error that a form shows beside the choice of the stack."""
     return InputError(problem, remedy, field="stack")
@@ -209,13 +171,3 @@ def ambiguous_error(name: str, shape: tuple[int, ...]) -> InputError:
         f"'{name}' has more than one axis besides y and x ({lengths})",
         "Choose one channel, plane or position, so that (frame, y, x) is left",
     )
-
-
-def _open_npy(path: Path) -> Stack:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise stack_error(
-            f"'{path}' is damaged, or is not an array of numbers", "Save it again with numpy.save"
-        ) from error
-    return as_stack(array, name=path.name)

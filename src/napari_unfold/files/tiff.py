@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
+from napari_unfold.errors import InputError
 from napari_unfold.files.stacks import (
     Reader,
     Stack,
@@ -22,7 +23,6 @@ from napari_unfold.files.stacks import (
     flat_error,
     stack_error,
 )
-from napari_unfold.jobs import InputError
 
 _NM_PER_UNIT = {
     "pm": 1e-3,

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unfold.jobs import InputError
+from napari_unfold.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
+from napari_unfold.errors import InputError
 from napari_unfold.imaging.grid import fine_scale_and_translate
-from napari_unfold.jobs import InputError
-from napari_unfold.recipe import Recipe
+from napari_unfold.settings.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-    from napari_unfold.analysis.reconstruct import Reconstruction
     from napari_unfold.files.stacks import Stack
+    from napari_unfold.reconstruction.reconstruct import Reconstruction
 
 LayerData = tuple[Any, dict[str, Any], str]
 

@@ -19,8 +19,8 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     Other CSV files, napari's own Points and Shapes among them, are left to other readers, and
     so are columns of bare numbers: they could be anything.
     """
+    from napari_unfold.errors import InputError
     from napari_unfold.files.dialects import recognize
-    from napari_unfold.jobs import InputError
 
     if not isinstance(path, str):
         return None
@@ -64,7 +64,7 @@ def _open_stack() -> tuple[Placement, float] | None:
     from napari.layers import Image
     from napari.utils.notifications import show_info
 
-    from napari_unfold.jobs import InputError
+    from napari_unfold.errors import InputError
     from napari_unfold.plugin.layers import Placement, pixel_size_nm
 
     viewer = current_viewer()

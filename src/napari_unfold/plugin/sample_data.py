@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_unfold.imaging.simulate import Simulation
     from napari_unfold.plugin.layers import LayerData, Placement
+    from napari_unfold.simulation.scenes import Simulation
 
 TRUTH_COLOR = "#7dff7a"
 
@@ -66,7 +66,7 @@ def simulation_placement(title: str, pixel_size_nm: float) -> Placement:
 
 
 def _simulated(scene: Any, title: str, density_per_um2: float, seed: int) -> list[LayerData]:
-    from napari_unfold.imaging.simulate import simulate
+    from napari_unfold.simulation.scenes import simulate
 
     simulation = simulate(scene, frames=60, density_per_um2=density_per_um2, seed=seed)
     return simulation_layers(simulation, title)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_unfold.analysis.reconstruct import Reconstruction
-    from napari_unfold.imaging.simulate import Simulation
+    from napari_unfold.reconstruction.reconstruct import Reconstruction
+    from napari_unfold.simulation.scenes import Simulation
 
 
 def show(simulation: Simulation, reconstruction: Reconstruction) -> None:

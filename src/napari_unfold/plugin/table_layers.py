@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unfold.jobs import InputError
+from napari_unfold.errors import InputError
 from napari_unfold.plugin.layers import (
     METADATA_KEY,
     LayerData,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Points
 
-    from napari_unfold.analysis.render import RenderedImage
+    from napari_unfold.tables.render import RenderedImage
 
 _HISTORY = "history"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_unfold.imaging.forward import ForwardOperator
-from napari_unfold.recipe import Fidelity, Penalty
+from napari_unfold.settings.recipe import Fidelity, Penalty
 from napari_unfold.unfolding.parameters import NetworkParameters, Reference
 
 WEIGHT: dict[Fidelity, float] = {"gaussian": 0.3, "kl": 0.4}

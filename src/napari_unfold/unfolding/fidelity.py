@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from napari_unfold.recipe import Fidelity as FidelityName
+from napari_unfold.settings.recipe import Fidelity as FidelityName
 
 
 class Fidelity(Protocol):

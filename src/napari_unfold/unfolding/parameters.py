@@ -10,7 +10,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from napari_unfold.recipe import Fidelity, Section
+from napari_unfold.settings.recipe import Fidelity
+from napari_unfold.settings.section import Section
 
 Positive = Annotated[float, Field(gt=0)]
 

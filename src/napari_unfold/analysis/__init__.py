@@ -1,1 +1,0 @@
-"""From a stack to numbers: reconstruction, localizations, evaluation, pictures."""

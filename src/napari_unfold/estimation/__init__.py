@@ -1,0 +1,1 @@
+"""What a stack tells before anything is unfolded."""

@@ -1,0 +1,209 @@
+"""What a stack tells about itself: its background, and the brightness of its molecules.
+
+Both estimates hold for any density of molecules, as long as each is dark most of the time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_unfold.imaging.camera import noise_skewness, noise_variance
+from napari_unfold.settings.microscope import Camera
+
+WINDOW_PX = 8
+"""Side of the windows in which the background is taken to be constant; more for few frames."""
+
+VALUES_PER_WINDOW = 1000
+
+DIM_PHOTONS = 3.0
+PATCH_PX = 4
+"""Below this background, in units of the excess noise, patches are looked at instead of pixels."""
+
+MIN_BACKGROUND_PHOTONS = 0.05
+"""Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
+
+FRAMES_FOR_STRUCTURE = 20
+"""So many frames tell as much about where molecules are as their number alone."""
+
+MIN_CROWDING = 1e-3
+"""Molecules per area of a PSF and frame that are thought possible anywhere."""
+
+MIN_FRAMES_FOR_FLUCTUATIONS = 3
+"""Below this number of frames the temporal variance says too little."""
+
+
+def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArray[np.float32]:
+    """Estimate the background map from the dark moments of each region.
+
+    The values below the background scatter by noise alone, molecules can only add light. For
+    Gaussian noise of standard deviation ``s`` the values below the true background ``b`` lie
+    ``s sqrt(2 / pi)`` below it on average, however few they are; ``b`` is found where this
+    holds, in every window of a few pixels over all frames.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons (a sample of at most a few hundred).
+    camera : Camera
+        For its noise.
+
+    Returns
+    -------
+    array (Y, X)
+        Photons per camera pixel, smooth, positive.
+    """
+    n_frames, height, width = photons.shape
+    window = max(WINDOW_PX, math.ceil(math.sqrt(VALUES_PER_WINDOW / n_frames)))
+    rows, columns = window_starts(height, window), window_starts(width, window)
+    coarse = np.array([[_dark_level(photons[:, r, c], camera) for c in columns] for r in rows])
+    coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
+    background = _interpolate(coarse, rows, columns, (height, width))
+    smooth = ndimage.gaussian_filter(background, window / 2, mode="nearest")
+    return np.asarray(np.maximum(smooth, MIN_BACKGROUND_PHOTONS), dtype=np.float32)
+
+
+def window_starts(size: int, window: int) -> list[slice]:
+    """Return half-overlapping windows that cover one axis, of the given side or the axis' own."""
+    window = min(window, size)
+    starts = range(0, max(size - window, 0) + 1, max(window // 2, 1))
+    return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
+
+
+def _dark_level(photons: NDArray[np.floating], camera: Camera) -> float:
+    """Background of one window ``(T, h, w)``, from single pixels or, if it is dim, from patches.
+
+    Few photons are not Gaussian distributed; the sums of patches are closer to it.
+    """
+    level = _half_gaussian_center(photons, camera)
+    patch: int = min(PATCH_PX, *photons.shape[1:])
+    if level > DIM_PHOTONS * camera.excess_noise or patch < 2:
+        return level
+    rows, columns = (n // patch for n in photons.shape[1:])
+    cut = photons[:, : rows * patch, : columns * patch].reshape(-1, rows, patch, columns, patch)
+    sums = np.asarray(cut.sum(axis=(2, 4), dtype=np.float64))
+    read_noise = camera.read_noise_photons * patch
+    summed = camera.model_copy(update={"read_noise_photons": read_noise})
+    return _half_gaussian_center(sums, summed) / (patch * patch)
+
+
+def _half_gaussian_center(photons: NDArray[np.floating], camera: Camera) -> float:
+    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the values.
+
+    Photon noise is skewed, by ``g``, and more than half of it lies below its mean; to first order
+    (Edgeworth) that divides the right hand side by ``1 + g / (3 sqrt(2 pi))``.
+    """
+    ordered = np.sort(photons.ravel().astype(np.float64))
+    below = np.arange(1, len(ordered) + 1)
+    mean_distance = ordered - np.cumsum(ordered) / below
+    expected = np.sqrt(2.0 / math.pi * noise_variance(ordered, camera))
+    expected /= 1.0 + noise_skewness(ordered, camera) / (3.0 * math.sqrt(2.0 * math.pi))
+    # a few lowest values say little, and no value at all scatters around zero photons
+    usable = (below >= min(16, len(ordered))) & (expected > 0)
+    crossed = np.flatnonzero(usable & (mean_distance >= expected))
+    return float(ordered[crossed[0]] if len(crossed) else np.median(ordered))
+
+
+def _interpolate(
+    coarse: NDArray[np.floating],
+    rows: list[slice],
+    columns: list[slice],
+    shape: tuple[int, int],
+) -> NDArray[np.float64]:
+    """Bilinear interpolation between the centres of the windows."""
+    axes = []
+    for windows, size in ((rows, shape[0]), (columns, shape[1])):
+        centers = [(w.start + w.stop - 1) / 2 for w in windows]
+        axes.append(np.interp(np.arange(size), centers, np.arange(len(centers))))
+    grid = np.meshgrid(*axes, indexing="ij")
+    return np.asarray(ndimage.map_coordinates(coarse, grid, order=1, mode="nearest"))
+
+
+def estimate_molecule_photons(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    camera: Camera,
+    point_energy: float,
+) -> float:
+    """Estimate the photons of a typical molecule in one frame, whatever the density.
+
+    Molecules that come and go independently make each pixel fluctuate: the mean excess light is
+    ``rate x photons`` and the variance beyond the noise ``rate x photons^2 x point_energy``, so
+    their ratio gives the brightness (number and brightness analysis). With molecules of unequal
+    brightness the bright ones count more. Stacks of a few frames use the variance over the
+    pixels instead, which is right for molecules spread evenly.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons.
+    background : array (Y, X)
+    camera : Camera
+    point_energy : float
+        Sum of squares of the image of a one-photon molecule on the camera.
+
+    Returns
+    -------
+    float
+        Photons; never below the faintest molecule that could be told from the noise.
+    """
+    light = photons - background
+    if len(photons) >= MIN_FRAMES_FOR_FLUCTUATIONS:
+        # within blocks of time, so that slow bleaching and drift do not count as blinking
+        blocks = np.array_split(light, max(1, len(light) // 50))
+        variance = float(np.mean([block.var(axis=0, ddof=1).mean() for block in blocks]))
+    else:
+        variance = float(np.mean([frame.var() for frame in light]))
+    noise = float(noise_variance(photons.mean(axis=0), camera).mean())
+    excess, mean = variance - noise, float(light.mean())
+    uncertainty = noise * math.sqrt(2.0 / light.size)
+    if mean <= 0 or excess <= 3.0 * uncertainty:
+        return detection_limit(background, camera, point_energy)
+    return max(excess / (mean * point_energy), detection_limit(background, camera, point_energy))
+
+
+def detection_limit(background: NDArray[np.floating], camera: Camera, point_energy: float) -> float:
+    """Return the photons of the faintest molecule that stands out from the background.
+
+    Four standard deviations of the best linear estimate of its brightness, ``s / ||a||`` for
+    noise of standard deviation ``s``.
+    """
+    variance = float(noise_variance(np.median(background), camera))
+    return 4.0 * math.sqrt(variance / point_energy)
+
+
+def estimate_crowding(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    molecule_photons: float,
+    sigma_px: float,
+) -> NDArray[np.float32]:
+    """Estimate how many molecules to expect in the area of a PSF and in one frame, at every pixel.
+
+    The mean light of the stack over that of a molecule. A few frames show chance molecules rather
+    than a structure, and count little beside the mean over the field.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons.
+    background : array (Y, X)
+    molecule_photons : float
+        Photons of a typical molecule in one frame.
+    sigma_px : float
+        PSF sigma; the area is ``4 pi sigma^2`` square pixels.
+
+    Returns
+    -------
+    array (Y, X)
+        Positive.
+    """
+    area = 4.0 * math.pi * sigma_px**2
+    here = (photons.mean(axis=0, dtype=np.float64) - background) / molecule_photons * area
+    everywhere = max(float(here.mean()), MIN_CROWDING)
+    share = len(photons) / (len(photons) + FRAMES_FOR_STRUCTURE)
+    mixed = share * here + (1.0 - share) * everywhere
+    return np.asarray(np.maximum(mixed, 0.1 * everywhere), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""The upper level of the paper: parameters are learned."""

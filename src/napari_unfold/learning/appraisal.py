@@ -1,0 +1,136 @@
+"""Frames with known molecules, and how well a network does on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from napari_unfold.jobs import Check
+from napari_unfold.learning.losses import LocalizationLoss, Loss, ReconstructionLoss
+from napari_unfold.tables.evaluate import jaccard_on_grid
+from napari_unfold.unfolding.inference import final_iterate
+from napari_unfold.unfolding.network import UnfoldedNetwork
+
+TOLERANCES_PX = (0.0, 2.0, 4.0)
+"""Fine pixels; the Jaccard index that is shown is the mean over them, as in the paper."""
+
+FRAMES_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Frames with known molecules.
+
+    Attributes
+    ----------
+    y : tensor (R, Y, X)
+        Frames in photons.
+    b : tensor (Y, X)
+        Background in photons.
+    truth : tensor (R, qY, qX)
+        Photons of the true molecules per fine pixel.
+    """
+
+    y: torch.Tensor
+    b: torch.Tensor
+    truth: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, frames: slice) -> TrainingSet:
+        return TrainingSet(self.y[frames], self.b, self.truth[frames])
+
+    def split(self, validation_share: float = 0.25) -> tuple[TrainingSet, TrainingSet]:
+        """Return the first frames for training and the last, at least one, for validation."""
+        n = len(self) - max(1, round(validation_share * len(self)))
+        return self[:n], self[n:]
+
+    def parts(self, frames_at_once: int = FRAMES_AT_ONCE) -> Iterator[TrainingSet]:
+        """Yield a few frames at a time."""
+        for i in range(0, len(self), frames_at_once):
+            yield self[i : i + frames_at_once]
+
+    def loss(
+        self,
+        run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        loss: Loss,
+        threshold: torch.Tensor,
+        *,
+        backward: bool,
+        frames_at_once: int = FRAMES_AT_ONCE,
+    ) -> torch.Tensor:
+        """Return the mean loss over all frames, part by part.
+
+        Parameters
+        ----------
+        run : callable
+            Images ``(R, qY, qX)`` from frames and background.
+        loss : Loss
+        threshold : tensor
+        backward : bool
+            Whether to leave the gradient in the parameters of what `run` does.
+        frames_at_once : int
+        """
+        total = torch.zeros(())
+        for part in self.parts(frames_at_once):
+            share = len(part) / len(self)
+            value = share * loss(run(part.y, part.b), part.truth, threshold)
+            if backward:
+                value.backward()  # type: ignore[no-untyped-call]
+            total = total + value.detach().cpu()
+        return total
+
+
+def unfold(network: UnfoldedNetwork, frames: TrainingSet, check: Check) -> torch.Tensor:
+    """Run the network over the frames."""
+    return torch.cat([final_iterate(network, p.y, p.b, check).clone() for p in frames.parts()])
+
+
+def appraise(
+    network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, loss: Loss
+) -> dict[str, float]:
+    """Return what there is to know about a network from its images `x` of the frames.
+
+    Parameters
+    ----------
+    network : UnfoldedNetwork
+    frames : TrainingSet
+        Not learned from.
+    x : tensor (R, qY, qX)
+        What `unfold` returns for them.
+    loss : Loss
+    """
+    threshold = network.threshold.detach()
+    images, truth = x.cpu().numpy(), frames.truth.cpu().numpy()
+    jaccard = [jaccard_on_grid(images, truth, threshold.item(), t) for t in TOLERANCES_PX]
+    metrics = {
+        "validation loss": loss(x, frames.truth, threshold).item(),
+        "weight": network.weight.item(),
+        "threshold": threshold.item(),
+        "Jaccard index": float(np.mean(jaccard)),
+        "filled pixels": float((images > threshold.item()).sum()),
+    }
+    if network.sparsity is not None:
+        metrics["sparsity"] = network.sparsity.item()
+    return metrics
+
+
+def worth(metrics: dict[str, float], loss: Loss) -> float:
+    """How good a network is: the larger the better, minus infinity if it is useless.
+
+    The reconstruction loss decides for itself. The localization loss cannot, since in dense frames
+    it is smallest for an empty image: there the Jaccard index decides. The tolerant loss is one
+    minus a soft Jaccard index, which counts beside the index of whole pixels.
+    """
+    if isinstance(loss, ReconstructionLoss):
+        value = -metrics["validation loss"]
+    elif isinstance(loss, LocalizationLoss):
+        value = metrics["Jaccard index"]
+    else:
+        value = metrics["Jaccard index"] + (1.0 - metrics["validation loss"])
+    return value if math.isfinite(value) else -math.inf

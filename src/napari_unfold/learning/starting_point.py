@@ -1,0 +1,83 @@
+"""Where learning starts: the outcome depends on it, and nobody should have to guess it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from functools import partial
+from itertools import product
+
+import torch
+
+from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.jobs import Event, Note, Progress, Stage, in_background
+from napari_unfold.learning.appraisal import TrainingSet, appraise, unfold, worth
+from napari_unfold.learning.losses import Loss
+from napari_unfold.settings.recipe import Fidelity
+from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.network import UnfoldedNetwork
+from napari_unfold.unfolding.parameters import NetworkParameters
+
+WEIGHTS: dict[Fidelity, tuple[float, ...]] = {
+    "gaussian": (0.05, 0.1, 0.3, 0.6),
+    "kl": (0.4, 1.0, 2.0, 4.0, 8.0),
+}
+STEPS: dict[Fidelity, tuple[float, ...]] = {"gaussian": (1.0,), "kl": (1.0, 3.0, 8.0)}
+THRESHOLDS = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4)
+"""Fractions of the largest weight, multiples of the safe step, and fractions of a typical
+molecule's photons. KL takes larger weights, which mostly make its images fainter, and its safe
+step is a cautious one."""
+
+FRAMES = 4
+
+
+def best_start(
+    operator: ForwardOperator, like: NetworkParameters, training: TrainingSet, loss: Loss
+) -> Generator[Event, None, NetworkParameters]:
+    """Return the classical parameters that do best on a few of the training frames.
+
+    Parameters
+    ----------
+    operator : ForwardOperator
+    like : NetworkParameters
+        Tells fidelity, penalty, number of iterations, and what data they are for.
+    training : TrainingSet
+    loss : Loss
+    """
+    yield Stage("Looking for a starting point")
+    few = training[:FRAMES]
+    best, best_worth = like, -math.inf
+    points = list(product(WEIGHTS[like.fidelity], STEPS[like.fidelity]))
+    for i, (weight, multiple) in enumerate(points):
+        trial = _classical(operator, like, weight, multiple)
+        network = UnfoldedNetwork(operator, trial, dtype=few.y.dtype, device=few.y.device)
+        x = yield from in_background(partial(unfold, network, few))
+        for share in THRESHOLDS:
+            threshold = share * like.reference.molecule_photons
+            with torch.no_grad():
+                network.threshold.fill_(threshold)
+            metrics = appraise(network, few, x, loss)
+            if metrics["filled pixels"] and worth(metrics, loss) > best_worth:
+                best_worth = worth(metrics, loss)
+                best = trial.model_copy(update={"threshold_photons": threshold})
+        yield Progress(i + 1, len(points))
+    if best is like:
+        yield Note("No starting point gave molecules; starting from the classical parameters")
+    return best
+
+
+def _classical(
+    operator: ForwardOperator, like: NetworkParameters, weight: float, multiple: float
+) -> NetworkParameters:
+    """Classical parameters with another weight, and steps of a multiple of the safe ones."""
+    classical = classical_parameters(
+        operator,
+        like.reference.molecule_photons,
+        like.reference.background_photons,
+        fidelity=like.fidelity,
+        penalty="l1" if like.sparsity_photons is None else "log-sum",
+        iterations=like.iterations,
+        weight=weight,
+    )
+    steps = [multiple * step for step in classical.step_sizes]
+    return classical.model_copy(update={"step_sizes": steps})

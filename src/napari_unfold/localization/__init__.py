@@ -1,0 +1,1 @@
+"""From a reconstructed frame to molecules off the grid."""

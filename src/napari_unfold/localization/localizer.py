@@ -1,0 +1,230 @@
+"""From reconstructed frames to molecules: one row per molecule, off the grid.
+
+Bright spots of the reconstruction are the candidates. All molecules of a frame are then fitted
+together to the camera data (`refine`), while a statistical test adds, splits and removes some
+(`model_selection`). The information that the frame has on each gives its uncertainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from torch.nn import functional
+
+from napari_unfold.imaging.camera import noise_variance
+from napari_unfold.localization.likelihood import BRIGHTNESS_SPREAD, BrightnessPrior, Frames
+from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.refine import fit
+from napari_unfold.localization.spots import Molecules
+from napari_unfold.localization.uncertainty import uncertainties
+from napari_unfold.settings.microscope import Camera
+from napari_unfold.settings.recipe import Localization
+
+ROUNDS = 3
+"""Of two neighbouring molecules one is split per round: a spot may become up to four or so."""
+
+
+@dataclass(frozen=True)
+class Localizations:
+    """The molecules of a batch of frames with what is known of each.
+
+    Attributes
+    ----------
+    molecules : Molecules
+    uncertainty : tensor (N, 3)
+        Standard deviations of y, x (camera pixels) and photons.
+    evidence : tensor (N,)
+        Fall of the log-probability of the frame without this molecule.
+    """
+
+    molecules: Molecules
+    uncertainty: torch.Tensor
+    evidence: torch.Tensor
+
+    def select(self, keep: torch.Tensor) -> Localizations:
+        """Return those chosen by a mask or by indices."""
+        return Localizations(
+            self.molecules.select(keep), self.uncertainty[keep], self.evidence[keep]
+        )
+
+
+@dataclass(frozen=True)
+class Localizer:
+    """Finds the molecules of a batch of frames.
+
+    Parameters
+    ----------
+    sigma_px : float
+        PSF sigma in camera pixels.
+    pixel_size_nm : float
+    upsampling : int
+        Fine pixels per camera pixel of the reconstruction.
+    molecule_photons : float
+        Photons of a typical molecule.
+    threshold_photons : float
+        Faintest spot of the reconstruction to start from.
+    faintest_photons : float
+        Faintest molecule to keep.
+    crowding : array (Y, X)
+        Molecules expected per area of a PSF and frame, see `estimate_crowding`.
+    camera : Camera
+        For its noise.
+    settings : Localization
+    """
+
+    sigma_px: float
+    pixel_size_nm: float
+    upsampling: int
+    molecule_photons: float
+    threshold_photons: float
+    faintest_photons: float
+    crowding: NDArray[np.float32]
+    camera: Camera
+    settings: Localization
+
+    def __call__(
+        self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+    ) -> Generator[float, None, Localizations]:
+        """Find the molecules; yields now and then the share of the work that is done.
+
+        Parameters
+        ----------
+        x : tensor (B, qY, qX)
+            Reconstruction, photons per fine pixel.
+        y : tensor (B, Y, X)
+            Frames in photons.
+        b : tensor (Y, X)
+            Background in photons.
+
+        Returns
+        -------
+        Localizations
+        """
+        frames = Frames(
+            y,
+            b.expand_as(y),
+            self.sigma_px,
+            self.camera.excess_noise,
+            self.camera.read_noise_photons**2,
+            BrightnessPrior(self.molecule_photons, BRIGHTNESS_SPREAD),
+        )
+        selection = ModelSelection(
+            frames,
+            torch.as_tensor(self.crowding, device=y.device),
+            self.settings.split_brightness * self.molecule_photons,
+        )
+        steps = ROUNDS + 3
+        yield 0.0
+        found = fit(find_spots(x, self.threshold_photons, self.upsampling), frames)
+        for done in range(1, ROUNDS + 1):
+            yield done / steps
+            found = fit(selection.add(selection.split(found)), frames)
+            found = merge(found, self.settings.merge_distance_nm / self.pixel_size_nm)
+        yield (ROUNDS + 1) / steps
+        found = fit(selection.remove(found), frames)
+        yield (ROUNDS + 2) / steps
+        evidence, _ = selection.evidence(found)
+        uncertainty = uncertainties(found, frames, selection.crowding_at(found))
+        bright = found.photons >= self.faintest_photons
+        kept = bright & self._inside(found, y.shape)
+        return _in_reading_order(Localizations(found, uncertainty, evidence).select(kept))
+
+    @staticmethod
+    def _inside(molecules: Molecules, shape: torch.Size) -> torch.Tensor:
+        size = molecules.position.new_tensor([shape[-2], shape[-1]])
+        return ((molecules.position >= 0) & (molecules.position < size)).all(dim=1)
+
+    def table(
+        self, found: Localizations, first_frame: int, background: NDArray[np.floating]
+    ) -> pd.DataFrame:
+        """Return the molecules as a localization table.
+
+        Parameters
+        ----------
+        found : Localizations
+        first_frame : int
+            Number, from 0, of the batch's first frame in the stack.
+        background : array (Y, X)
+            Photons per camera pixel.
+        """
+        molecules = found.molecules
+        position = molecules.position.cpu().numpy().astype(np.float64)
+        spread = found.uncertainty.cpu().numpy().astype(np.float64)
+        uncertainty_nm = spread[:, :2] * self.pixel_size_nm
+        last = np.array(background.shape) - 1
+        rows, columns = np.minimum(position.astype(int), last).T
+        local = background[rows, columns].astype(np.float64)
+        return pd.DataFrame(
+            {
+                "frame": molecules.frame.cpu().numpy() + first_frame,
+                "x_nm": position[:, 1] * self.pixel_size_nm,
+                "y_nm": position[:, 0] * self.pixel_size_nm,
+                "sigma_nm": self.sigma_px * self.pixel_size_nm,
+                "photons": molecules.photons.cpu().numpy().astype(np.float64),
+                "background_photons": local,
+                "noise_photons": np.sqrt(noise_variance(local, self.camera)),
+                "uncertainty_nm": np.sqrt((uncertainty_nm**2).mean(axis=1)),
+                "uncertainty_x_nm": uncertainty_nm[:, 1],
+                "uncertainty_y_nm": uncertainty_nm[:, 0],
+                "uncertainty_photons": spread[:, 2],
+                "quality": found.evidence.cpu().numpy().astype(np.float64),
+            }
+        )
+
+
+def find_spots(x: torch.Tensor, threshold_photons: float, upsampling: int) -> Molecules:
+    """Local maxima of the reconstruction with the photons and centroid of 3 x 3 fine pixels.
+
+    Parameters
+    ----------
+    x : tensor (B, qY, qX)
+        Reconstruction.
+    threshold_photons : float
+        Photons that the 3 x 3 fine pixels must hold.
+    upsampling : int
+        Fine pixels per camera pixel.
+    """
+    images = x[:, None]
+    tent = x.new_tensor([0.05, 0.25, 1.0, 0.25, 0.05])
+    smooth = functional.conv2d(images, torch.outer(tent, tent)[None, None], padding=2)
+    peak = (smooth == functional.max_pool2d(smooth, 3, 1, 1)) & (images > 0)
+    one, ramp = x.new_ones(3), x.new_tensor([-1.0, 0.0, 1.0])
+    kernels = torch.stack([torch.outer(one, one), torch.outer(ramp, one), torch.outer(one, ramp)])
+    moments = functional.conv2d(images, kernels[:, None], padding=1)
+    peak = peak[:, 0] & (moments[:, 0] > threshold_photons)
+    frame, row, column = peak.nonzero(as_tuple=True)
+    photons, down, right = moments.permute(1, 0, 2, 3)[:, frame, row, column]
+    position = torch.stack([row + 0.5 + down / photons, column + 0.5 + right / photons], 1)
+    return Molecules(frame, position / upsampling, photons)
+
+
+def merge(molecules: Molecules, distance_px: float) -> Molecules:
+    """Replace molecules of one frame closer than `distance_px` by one at their centre of light."""
+    if len(molecules) < 2 or distance_px == 0:
+        return molecules
+    points = molecules.points(distance_px)
+    pairs = cKDTree(points).query_pairs(distance_px, output_type="ndarray")
+    n = len(points)
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    count, labels = connected_components(links, directed=False)
+    group = torch.as_tensor(labels, dtype=torch.long, device=molecules.frame.device)
+    photons = molecules.photons.new_zeros(count).index_add_(0, group, molecules.photons)
+    weighted = molecules.photons[:, None] * molecules.position
+    position = weighted.new_zeros(count, 2).index_add_(0, group, weighted) / photons[:, None]
+    frame = molecules.frame.new_zeros(count).scatter_(0, group, molecules.frame)
+    return Molecules(frame, position, photons)
+
+
+def _in_reading_order(found: Localizations) -> Localizations:
+    """Sort by frame, then from top to bottom and left to right."""
+    y, x = found.molecules.position.cpu().numpy().T
+    order = np.lexsort((x, y, found.molecules.frame.cpu().numpy()))
+    return found.select(torch.as_tensor(order, device=found.molecules.frame.device))

@@ -1,0 +1,160 @@
+"""The dock widget *Unfold: fluctuations*."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_unfold.jobs import Event, Job, Metric, Preview, Stage
+from napari_unfold.plugin import layers
+from napari_unfold.plugin.forms.fluctuation_form import FluctuationForm
+from napari_unfold.plugin.remember import load_last_settings
+from napari_unfold.plugin.running.job_dock import JobWidget
+from napari_unfold.plugin.running.panel import duration
+from napari_unfold.plugin.views.comparison import beside
+from napari_unfold.plugin.views.preview import LivePreview
+from napari_unfold.plugin.views.training_plot import TrainingPlot
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_unfold.fluctuation.sharpen import FluctuationResult
+
+PLOTS = {
+    "Loss": {"training loss": "#4c9be8", "validation loss": "#f0903c"},
+    "PSF sigma (nm)": {"PSF sigma": "#e05a5a", "of the data": "#868c96"},
+}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a running job works on, whatever happens to the form and the layers meanwhile."""
+
+    placement: layers.Placement
+    shape: tuple[int, int]
+    started: float
+
+
+class FluctuationsWidget(JobWidget):
+    """Sharpen a stack of fluctuating emitters; its PSF need not be known.
+
+    Parameters
+    ----------
+    napari_viewer : napari.components.ViewerModel
+        The viewer whose layers are offered and to which the results are added.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        form = FluctuationForm()
+        super().__init__(napari_viewer, form, "Sharpen the variance of the chosen frames over time")
+        self.form = form
+        self._run: _Run
+        self._preview = LivePreview(napari_viewer)
+        self.plot = TrainingPlot(plots=PLOTS)
+        self.plot.hide()
+        self._lay_out(self.stack, form).addWidget(self.plot)
+        last = load_last_settings()
+        if last is not None:
+            form.set_acquisition(last.recipe)
+        napari_viewer.events.theme.connect(self._adopt_theme)
+        self._adopt_theme()
+        self._on_layer()
+
+    # ---- a run, from start to end
+
+    def _prepare(self) -> Job:
+        layer = self._need_layer()
+        recipe, settings = self.value(), self.form.fluctuation_value()
+        stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
+        shape = stack.shape[1], stack.shape[2]
+        self._run = _Run(layers.Placement.of(layer), shape, time.monotonic())
+        self.plot.clear()
+        self.plot.setVisible(settings.learning_steps > 0)
+        return _sharpening(
+            stack, recipe, settings, frames=self.stack.frames(), device=self.form.device()
+        )
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Metric):
+            self.plot.add(event)
+        elif isinstance(event, Preview):
+            upsampling = event.image.shape[0] // self._run.shape[0]
+            self._preview.show(event.image, upsampling, self._run.placement)
+        else:
+            super()._on_event(event)
+
+    def _before_end(self) -> None:
+        self._preview.remove()
+
+    def _show_result(self, result: FluctuationResult) -> None:
+        from napari.layers import Layer
+
+        for data in fluctuation_layers(result, self._run.placement, self._run.shape[1]):
+            self._viewer.add_layer(Layer.create(*data))
+        if result.data_sigma_nm is not None:
+            for step in range(len(result.history)):
+                self.plot.add(Metric(step, {"of the data": result.data_sigma_nm}))
+        self.panel.show_summary(
+            f"{psf_text(result)}, {duration(time.monotonic() - self._run.started)}"
+        )
+
+    # ---- looks
+
+    def _adopt_theme(self, *_: object) -> None:
+        from napari.utils.theme import get_theme
+
+        theme = get_theme(self._viewer.theme)
+        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
+
+
+def psf_text(result: FluctuationResult) -> str:
+    """Say which PSF was used, and beside it what else is known of it."""
+    used = {"data": "from the data", "learned": "learned", "settings": "as entered"}
+    text = f"PSF FWHM {result.fwhm_nm:.0f} nm, {used[result.settings.psf_from]}"
+    others = []
+    if result.settings.psf_from != "data" and result.data_sigma_nm is not None:
+        others.append(f"{FWHM_PER_SIGMA * result.data_sigma_nm:.0f} nm from the data")
+    if result.settings.psf_from != "learned" and result.learned_sigma_nm is not None:
+        others.append(f"{FWHM_PER_SIGMA * result.learned_sigma_nm:.0f} nm learned")
+    return f"{text} ({', '.join(others)})" if others else text
+
+
+def fluctuation_layers(
+    result: FluctuationResult, placement: layers.Placement, stack_width: int
+) -> list[layers.LayerData]:
+    """Layer data of mean, variance and reconstruction over the stack, and of the PSF beside it.
+
+    The PSF has the scale of the reconstruction and lies to the right of the stack.
+    """
+    metadata = {layers.METADATA_KEY: result.record}
+    q = result.upsampling
+    psf_place = beside(placement, stack_width, 0, result.psf.shape[1] / q)
+    psf_name = f"PSF sigma {result.sigma_nm:.1f} nm, FWHM {result.fwhm_nm:.1f} nm"
+    psf_metadata = {**metadata, "sigma_nm": result.sigma_nm, "fwhm_nm": result.fwhm_nm}
+    return [
+        layers.image_layer(
+            result.mean, 1, placement, name=f"{placement.name} mean", metadata=metadata,
+            colormap="gray", visible=False,
+        ),
+        layers.image_layer(
+            result.variance, 1, placement, name=f"{placement.name} variance", metadata=metadata,
+            visible=False,
+        ),
+        layers.image_layer(
+            result.reconstruction, q, placement,
+            name=f"{placement.name} unfolded {result.settings.image}", metadata=metadata,
+        ),
+        layers.image_layer(
+            result.psf, q, psf_place, name=psf_name, metadata=psf_metadata, colormap="viridis",
+        ),
+    ]  # fmt: skip
+
+
+def _sharpening(*args: Any, **keywords: Any) -> Job:
+    """Sharpen, with the slow import of PyTorch in the background thread too."""
+    yield Stage("Loading PyTorch")
+    from napari_unfold.fluctuation.sharpen import unfold_fluctuations
+
+    yield from unfold_fluctuations(*args, **keywords)

@@ -1,0 +1,247 @@
+"""The dock widget *Unfold: train*."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
+
+from napari_unfold.errors import InputError, UnfoldError
+from napari_unfold.jobs import Checkpoint, Event, Job, Metric, Preview, Stage
+from napari_unfold.plugin import layers
+from napari_unfold.plugin.forms.rows import sentence
+from napari_unfold.plugin.forms.save_preset import SavePresetDialog
+from napari_unfold.plugin.forms.train_form import TrainForm
+from napari_unfold.plugin.forms.training_data import TrainingData
+from napari_unfold.plugin.preset_store import store
+from napari_unfold.plugin.remember import load_last_settings
+from napari_unfold.plugin.running.job_dock import JobWidget
+from napari_unfold.plugin.running.panel import duration
+from napari_unfold.plugin.running.runner import Outcome
+from napari_unfold.plugin.sample_data import simulation_placement
+from napari_unfold.plugin.views.comparison import Comparison, beside
+from napari_unfold.plugin.views.preview import LivePreview
+from napari_unfold.plugin.views.training_plot import TrainingPlot
+
+if TYPE_CHECKING:
+    import numpy as np
+    from napari.components import ViewerModel
+
+    from napari_unfold.files.presets import Preset
+    from napari_unfold.learning.learn import Learned
+
+_PRESET_NAME = "my-microscope"
+"""Until the user gives it another."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a running training works on, whatever happens to the form and the layers meanwhile."""
+
+    placement: layers.Placement
+    stack_width: int
+    upsampling: int
+    started: float
+
+
+class TrainWidget(JobWidget):
+    """Learn a preset for one's own microscope, and save it for *Unfold: reconstruct*.
+
+    Parameters
+    ----------
+    napari_viewer : napari.components.ViewerModel
+        The viewer whose layers are offered, and in which what was learned is shown.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        form = TrainForm()
+        super().__init__(napari_viewer, form, "Learn the parameters of the network")
+        self.form = form
+        self._run: _Run
+        self._has_preview = False
+        self.learned: Learned | None = None
+        self._preview = LivePreview(napari_viewer)
+        self._comparison = Comparison(napari_viewer)
+        self.data = TrainingData(napari_viewer, self.stack)
+        self.plot = TrainingPlot()
+        self.save_button = QPushButton("Save preset…")
+        self.save_button.setToolTip(
+            "<qt>Keep what was learned; it is then offered in 'Unfold: reconstruct'.</qt>"
+        )
+        self.dialog: SavePresetDialog | None = None
+        self._lay_out_all()
+        self._restore()
+        self._offer_starts()
+        self.data.changed.connect(self._on_edited)
+        self.save_button.clicked.connect(self.save_preset)
+        store.changed.connect(self._offer_starts)
+        napari_viewer.events.theme.connect(self._adopt_theme)
+        self._adopt_theme()
+        self._on_layer()
+
+    def reset_choices(self, *_: object) -> None:
+        """List the layers anew; napari calls this whenever its layer list changes."""
+        self.data.reset_choices()
+        super().reset_choices()
+
+    def save_preset(self) -> None:
+        """Ask for a name, and save what was learned."""
+        if self.learned is None:
+            return
+        self.dialog = SavePresetDialog(self.learned.preset, self)
+        self.dialog.saved.connect(self._on_saved)
+        self.dialog.open()
+
+    # ---- a run, from start to end
+
+    def _prepare(self) -> Job:
+        recipe, training = self.value(), self.form.training_value()
+        pixel_size = recipe.optics.pixel_size_nm
+        stack, width, placement = None, 0, simulation_placement("simulation", pixel_size)
+        if self.data.needs_stack():
+            layer = self._need_layer()
+            stack = layers.stack_of_layer(layer, pixel_size)
+            width, placement = stack.shape[2], layers.Placement.of(layer)
+        truth = self.data.truth(pixel_size)
+        self._run = _Run(placement, width, recipe.solver.upsampling, time.monotonic())
+        self.learned, self._has_preview = None, False
+        self.plot.clear()
+        return _training(
+            recipe,
+            training,
+            name=_PRESET_NAME,
+            stack=stack,
+            truth=truth,
+            frames=self.stack.frames() if stack is not None else slice(None),
+            resume=self.form.start(),
+            device=self.form.device(),
+        )
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Metric):
+            self.plot.add(event)
+        elif isinstance(event, Checkpoint):
+            self.learned = event.value
+        elif isinstance(event, Preview):
+            self._show_preview(event.image)
+        else:
+            super()._on_event(event)
+
+    def _show_preview(self, image: np.ndarray) -> None:
+        run = self._run
+        # not over the stack: it shows another, simulated frame
+        place = beside(run.placement, run.stack_width, 0, image.shape[1] / run.upsampling)
+        self._preview.show(image, run.upsampling, place)
+        if not self._has_preview:
+            self._has_preview = True
+            self._viewer.reset_view()  # the place may be out of sight
+
+    def _before_end(self) -> None:
+        self._preview.remove()
+
+    def _show_result(self, result: Learned) -> None:
+        self._show_learned(result, "")
+
+    def _show_cancelled(self) -> None:
+        if self.learned is None:
+            self.panel.show_summary("Cancelled before anything was learned.")
+        else:
+            self._show_learned(self.learned, "Cancelled; the best so far is kept. ")
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        super()._on_ended(outcome)
+        if outcome.kind == "failed" and self.learned is not None:
+            self._show_learned(self.learned, "The best before the error is kept. ")
+            self._refresh()
+
+    def _offer_starts(self) -> None:
+        from napari_unfold.files.presets import list_presets
+
+        last = [] if self.learned is None else [_titled(self.learned.preset)]
+        self.form.set_starts([*last, *list_presets()])
+
+    def _show_learned(self, learned: Learned, how: str) -> None:
+        self.learned = learned
+        self._comparison.show(learned, self._run.placement, self._run.stack_width)
+        taken = duration(time.monotonic() - self._run.started)
+        self._offer_starts()
+        self.panel.show_summary(f"{how}{_gain(learned)}, {taken}")
+
+    def _on_saved(self, title: str, path: str) -> None:
+        self.panel.show_summary(
+            f"Saved. 'Unfold: reconstruct' now offers the preset '{title}' ({path})."
+        )
+
+    # ---- the state of the form
+
+    def _refresh(self, *_: object) -> None:
+        super()._refresh()
+        idle = self.runner.state == "idle"
+        self.save_button.setEnabled(idle and self.learned is not None)
+
+    def _input_errors(self) -> list[InputError]:
+        errors = super()._input_errors() if self.data.needs_stack() else []
+        try:
+            self.data.check()
+        except InputError as error:
+            errors.append(error)
+        return errors
+
+    def _show_errors_of_input(self, errors: list[UnfoldError]) -> None:
+        super()._show_errors_of_input(errors)
+        for row in self.data.rows:
+            of_row = [error for error in errors if error.field == row.key]
+            row.show_error(sentence(of_row[0]) if of_row else "")
+
+    def _on_edited(self) -> None:
+        self.form.set_data(self.data.needs_stack(), self.data.source() == "truth")
+        super()._on_edited()
+
+    def _restore(self) -> None:
+        last = load_last_settings()
+        if last is not None:
+            self.form.set_acquisition(last.recipe)
+        if self.stack.layer() is None:
+            self.data.source_row.editor.set_value("simulation")
+
+    # ---- looks
+
+    def _adopt_theme(self, *_: object) -> None:
+        from napari.utils.theme import get_theme
+
+        theme = get_theme(self._viewer.theme)
+        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
+
+    def _lay_out_all(self) -> None:
+        outer = self._lay_out(self.data, self.form)
+        outer.addWidget(self.plot)
+        buttons = QHBoxLayout()
+        buttons.setContentsMargins(6, 0, 6, 4)
+        buttons.addStretch(1)
+        buttons.addWidget(self.save_button)
+        outer.addLayout(buttons)
+
+
+def _titled(preset: Preset) -> Preset:
+    return preset.model_copy(update={"title": "What was learned last"})
+
+
+def _gain(learned: Learned) -> str:
+    """Return in words what was gained in the frames that were held out."""
+    start, best = learned.history[0], learned.history[learned.best]
+    changes = [
+        f"{title} {start[key]:.3g} → {best[key]:.3g}"
+        for title, key in (("Jaccard index", "Jaccard index"), ("loss", "validation loss"))
+    ]
+    step = f"step {learned.best} of {len(learned.history) - 1}"
+    return f"Held-out frames: {', '.join(changes)} ({step})"
+
+
+def _training(*args: Any, **keywords: Any) -> Job:
+    """Learn, with the slow import of PyTorch in the background thread too."""
+    yield Stage("Loading PyTorch")
+    from napari_unfold.learning.learn import learn
+
+    yield from learn(*args, **keywords)

@@ -1,0 +1,1 @@
+"""Rows, editors and one form for each job."""

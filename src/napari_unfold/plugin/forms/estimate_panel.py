@@ -1,0 +1,269 @@
+"""What the stack says about the microscope, offered beside what is entered; applied by a click."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_unfold.jobs import Event, Job, Progress, Stage
+from napari_unfold.plugin.forms.rows import ERROR_STYLE, HINT_STYLE, Row, message_label, sentence
+from napari_unfold.plugin.running.runner import JobRunner, Outcome
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
+
+if TYPE_CHECKING:
+    from napari_unfold.estimation.estimate import Estimate
+    from napari_unfold.estimation.measured import Measured
+
+_WARNING_COLOR = "#d99a2b"
+_BUTTON_TEXT = "Estimate from stack…"
+_BUTTON_TOOLTIP = (
+    "<qt>Estimate PSF, offset and gain from what changes between neighbouring frames, at any "
+    "density of molecules. Nothing is changed until you click <i>Use</i>.</qt>"
+)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An estimated value in the unit of its row, and what is entered there."""
+
+    key: str
+    title: str
+    measured: Measured
+    unit: str
+    entered: float | None
+    tooltip: str
+    is_usable: bool = True
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the value is the one entered, as far as it is shown."""
+        return self.entered is not None and (
+            abs(self.entered - self.measured.rounded()) < 0.5 * 10.0**-self.measured.decimals
+        )
+
+    @property
+    def text(self) -> str:
+        """The value in words, with a word of warning where the entered one cannot be."""
+        text = f"{self.title} <b>{self.measured}</b> {self.unit}"
+        if self.entered is not None and self.measured.contradicts(self.entered):
+            text += (
+                f"<br><span style='color: {_WARNING_COLOR}; font-size: 9pt'>"
+                f"differs from the {self.entered:.5g} entered</span>"
+            )
+        return f"<qt>{text}</qt>"
+
+
+class EstimatePanel(QWidget):
+    """A button that asks for an estimate, and the values it brought.
+
+    Parameters
+    ----------
+    pixel_row, psf_row : Row
+        The optics, to compare with and to fill in.
+    camera_rows : list of Row
+
+    Signals
+    -------
+    requested
+        The user wants an estimate; whoever knows the stack calls `start`.
+    """
+
+    requested = Signal()
+
+    def __init__(self, pixel_row: Row, psf_row: Row, camera_rows: list[Row]) -> None:
+        super().__init__()
+        self._pixel, self._psf = pixel_row.editor, psf_row.editor
+        self._camera = {row.key.partition(".")[2]: row.editor for row in camera_rows}
+        self.estimate: Estimate | None = None
+        self.runner = JobRunner(self)
+        self.button = QPushButton(_BUTTON_TEXT)
+        self.all_button = QPushButton("Use all")
+        self.stage = message_label(HINT_STYLE)
+        self.notes = message_label(HINT_STYLE)
+        self.error = message_label(ERROR_STYLE)
+        self.values: dict[str, QLabel] = {}
+        self.use_buttons: dict[str, QPushButton] = {}
+        self._stage_text = ""
+        self._lay_out()
+        self.button.clicked.connect(self._on_button)
+        self.all_button.clicked.connect(self.use_all)
+        self.runner.event.connect(self._on_event)
+        self.runner.ended.connect(self._on_ended)
+        self.refresh()
+
+    def start(self, job: Job) -> None:
+        """Run an estimation in the background and show what it brings."""
+        self.clear()
+        self._stage_text = "Starting"
+        self.runner.start(job)
+        self.refresh()
+
+    def clear(self) -> None:
+        """Forget an estimate, and the one that is on its way."""
+        self.runner.cancel()
+        self.estimate = None
+        self.show_error("")
+        self.refresh()
+
+    def show_error(self, text: str) -> None:
+        """Show `text` in red, or nothing."""
+        self.error.setText(text)
+        self.error.setVisible(bool(text))
+
+    def set_available(self, available: bool) -> None:
+        """Allow to ask for an estimate, or not."""
+        self.button.setEnabled(available or self.runner.state == "running")
+
+    def use(self, key: str) -> None:
+        """Enter an estimated value in its row."""
+        for offer in self.offers():
+            if offer.key == key and offer.is_usable:
+                self._enter(key, offer.measured.rounded())
+
+    def use_all(self) -> None:
+        """Enter all estimated values."""
+        for offer in self.offers():
+            self.use(offer.key)
+
+    def offers(self) -> list[Offer]:
+        """Return what can be offered, given what else is entered."""
+        found = self.estimate
+        if found is None:
+            return []
+        psf = [] if found.psf_sigma_px is None else [self._psf_offer(found.psf_sigma_px)]
+        if found.transfer is None:
+            return psf
+        known = self.camera()
+        excess_noise = known.excess_noise
+        return [
+            *psf,
+            Offer(
+                "offset_adu",
+                "Offset",
+                found.transfer.offset_adu(excess_noise, known.read_noise_photons),
+                "ADU",
+                _number(self._camera["offset_adu"].value()),
+                f"<qt>For the read noise entered ({known.read_noise_photons:g} photons).</qt>",
+            ),
+            Offer(
+                "adu_per_photon",
+                "Gain",
+                found.transfer.adu_per_photon(excess_noise),
+                "ADU/photon",
+                _number(self._camera["adu_per_photon"].value()),
+                f"<qt>A stack shows only gain x excess noise, {found.transfer.slope} ADU/photon; "
+                f"divided by the excess noise entered ({excess_noise:g}).</qt>",
+            ),
+        ]
+
+    def camera(self) -> Camera:
+        """Return excess noise and read noise as entered, or as usual where they are unusable."""
+        camera = Camera()
+        for name in ("excess_noise", "read_noise_photons"):
+            try:
+                setattr(camera, name, self._camera[name].value())
+            except ValueError:
+                continue
+        return camera
+
+    def refresh(self) -> None:
+        """Compare with what is entered now."""
+        running = self.runner.state != "idle"
+        self.button.setText("Cancel estimate" if running else _BUTTON_TEXT)
+        self.stage.setText(self._stage_text)
+        self.stage.setVisible(running)
+        offers = {offer.key: offer for offer in self.offers()}
+        for key, label in self.values.items():
+            offer, use = offers.get(key), self.use_buttons[key]
+            label.setVisible(offer is not None)
+            use.setVisible(offer is not None)
+            if offer is not None:
+                label.setText(offer.text)
+                label.setToolTip(offer.tooltip)
+                use.setText("In use" if offer.in_use else "Use")
+                use.setEnabled(offer.is_usable and not offer.in_use)
+        open_offers = [o for o in offers.values() if o.is_usable and not o.in_use]
+        self.all_button.setVisible(len(open_offers) > 1)
+        notes = self.estimate.notes if self.estimate else ()
+        self.notes.setText("\n".join(f"{note}." for note in notes))
+        self.notes.setVisible(bool(notes))
+
+    def _psf_offer(self, sigma_px: Measured) -> Offer:
+        pixel_nm = _number(self._pixel.value())
+        if pixel_nm is None or not pixel_nm > 0:
+            tooltip = "<qt>Enter the pixel size to have it in nm.</qt>"
+            return Offer("psf", "PSF sigma", sigma_px, "pixels", None, tooltip, is_usable=False)
+        sigma_nm = _number(self._psf.value().get("psf_sigma_nm"))
+        factor = self._width_per_sigma()
+        return Offer(
+            "psf",
+            "PSF sigma" if factor == 1 else "PSF FWHM",
+            sigma_px * (pixel_nm * factor),
+            "nm",
+            None if sigma_nm is None else sigma_nm * factor,
+            "<qt>Of the Gaussian, integrated over pixels, that suits the molecules best.</qt>",
+        )
+
+    def _width_per_sigma(self) -> float:
+        return 1.0 if self._psf.kind.value() == "sigma" else FWHM_PER_SIGMA
+
+    def _enter(self, key: str, value: float) -> None:
+        if key != "psf":
+            self._camera[key].set_value(value)
+            return
+        sigma_nm = value / self._width_per_sigma()
+        # a width that no pixel size allows is shown as such by the form
+        self._psf.set_value(Optics.model_construct(psf_sigma_nm=sigma_nm))
+
+    def _on_button(self) -> None:
+        if self.runner.state == "idle":
+            self.requested.emit()
+        else:
+            self.runner.cancel()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Stage):
+            self._stage_text = event.text
+        elif isinstance(event, Progress):
+            self.stage.setText(f"{self._stage_text}, {100 * event.done / event.total:.0f} %")
+            return
+        self.stage.setText(self._stage_text)
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        if outcome.kind == "done":
+            self.estimate = outcome.value
+        elif outcome.error is not None:
+            self.show_error(sentence(outcome.error))
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 1)
+        for line, key in enumerate(("psf", "offset_adu", "adu_per_photon")):
+            label, use = message_label(""), QPushButton("Use")
+            use.clicked.connect(lambda _=False, key=key: self.use(key))
+            self.values[key], self.use_buttons[key] = label, use
+            grid.addWidget(label, line, 0)
+            grid.addWidget(use, line, 1)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.button, 1)
+        buttons.addWidget(self.all_button)
+        self.button.setToolTip(_BUTTON_TOOLTIP)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 2, 6)
+        column.setSpacing(4)
+        column.addLayout(buttons)
+        for widget in (self.stage, self.error):
+            column.addWidget(widget)
+        column.addLayout(grid)
+        column.addWidget(self.notes)
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, float) else None

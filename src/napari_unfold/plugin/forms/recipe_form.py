@@ -1,0 +1,122 @@
+"""The form of a reconstruction: all of a `Recipe`, with the choice of a preset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QWidget
+
+from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
+from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label, row_for
+from napari_unfold.plugin.forms.settings_form import SettingsForm
+from napari_unfold.settings.recipe import Localization, Recipe, Solver
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_unfold.files.presets import Preset
+
+UNTRAINED = "Untrained (classical)"
+_UNTRAINED_TEXT = "Fixed step sizes and weights from theory; penalty and iterations as below."
+
+
+class RecipeForm(SettingsForm):
+    """All settings of a reconstruction, checked by the model while they are typed."""
+
+    def __init__(self, presets: list[Preset], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._presets = {preset.name: preset for preset in presets}
+        self._build_method()
+        self._build_advanced()
+        self.add_sections(self.method, self.advanced)
+        if self._presets:
+            self.preset_row.editor.setCurrentIndex(1)
+        self._on_changed()
+
+    def set_value(self, recipe: Recipe, preset: str | None = None) -> None:
+        """Show `recipe`, and choose the preset of that name, or the classical network."""
+        # first, since choosing a preset changes other settings
+        self.fidelity_row.editor.set_value(recipe.solver.fidelity)
+        self.preset_row.editor.set_value(preset)
+        super().set_value(recipe)
+
+    def set_presets(self, presets: list[Preset]) -> None:
+        """Offer other presets, keeping the chosen one if it is among them."""
+        self._presets = {preset.name: preset for preset in presets}
+        self._offer_presets()
+
+    def preset(self) -> Preset | None:
+        """Return the chosen preset, or None for the classical network."""
+        return self._presets.get(self.preset_row.editor.value())
+
+    def save_frames(self) -> Path | None:
+        """Return the file for the single reconstructed frames, or None."""
+        path: Path | None = self.frames_row.editor.value()
+        return path
+
+    def _build_method(self) -> None:
+        fields = Solver.model_fields
+        self.preset_row = Row(
+            "preset",
+            "Preset",
+            ChoiceEdit({UNTRAINED: None}),
+            "<qt>Learned parameters of the unfolded network. They are rescaled to the brightness "
+            "of your molecules.</qt>",
+        )
+        self.fidelity_row = row_for("solver", "fidelity", fields["fidelity"])
+        self.upsampling_row = row_for("solver", "upsampling", fields["upsampling"])
+        self.method = SectionForm("Method", [self.fidelity_row, self.preset_row])
+        self.preset_text = message_label(HINT_STYLE)
+        self.preset_text.show()
+        self.method.add_full_width(self.preset_text)
+        self.method.add_row(self.upsampling_row)
+        self.method.add_row(row_for("solver", "molecule_photons", fields["molecule_photons"]))
+        self.fidelity_row.changed.connect(self._offer_presets)
+        self.preset_row.changed.connect(self._adopt_preset)
+        self._offer_presets()
+
+    def _build_advanced(self) -> None:
+        fields = Solver.model_fields
+        self.classical_rows = [
+            row_for("solver", name, fields[name]) for name in ("penalty", "iterations")
+        ]
+        self.localization_rows = [
+            row_for("localization", n, f) for n, f in Localization.model_fields.items()
+        ]
+        self.frames_row = Row(
+            "save_frames",
+            "Save frames",
+            PathEdit(save=True),
+            "<qt>TIFF file to which every reconstructed frame is written as it comes; "
+            "empty to keep only their mean.</qt>",
+        )
+        self.frames_row.editor.edit.setPlaceholderText("not saved")
+        rows = [*self.classical_rows, *self.localization_rows, self.device_row, self.frames_row]
+        self.advanced = SectionForm("Advanced", rows, expanded=False)
+
+    def _offer_presets(self) -> None:
+        fidelity = self.fidelity_row.editor.value()
+        fitting = {p.title: p.name for p in self._presets.values() if fidelity in p.networks}
+        self.preset_row.editor.set_choices({UNTRAINED: None, **fitting})
+
+    def _adopt_preset(self) -> None:
+        preset = self.preset()
+        if preset is None:
+            return
+        self.upsampling_row.editor.set_value(preset.upsampling)
+        for row in self.localization_rows:
+            row.editor.set_value(getattr(preset.localization, row.key.partition(".")[2]))
+
+    def _on_changed(self) -> None:
+        preset = self.preset()
+        for row in self.classical_rows:
+            row.set_enabled(preset is None)
+        self.preset_text.setText(_UNTRAINED_TEXT if preset is None else preset.description)
+        self.preset_text.setToolTip("" if preset is None else _provenance(preset))
+        super()._on_changed()
+
+
+def _provenance(preset: Preset) -> str:
+    """Where a preset comes from and how well it did, as a tool tip."""
+    rows = "".join(f"<li>{s.data}: {s.metric} {s.value:.3g}</li>" for s in preset.scores)
+    return f"<qt><p>{preset.trained_on}</p><ul>{rows}</ul></qt>"

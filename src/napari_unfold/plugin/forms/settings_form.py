@@ -1,0 +1,208 @@
+"""What the forms of all jobs share: the microscope, the checks, and the place of an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_unfold.errors import InputError, UnfoldError
+from napari_unfold.jobs import Device
+from napari_unfold.plugin.forms.editors import ChoiceEdit
+from napari_unfold.plugin.forms.estimate_panel import EstimatePanel
+from napari_unfold.plugin.forms.pixel_hint import PixelHint
+from napari_unfold.plugin.forms.psf import PsfEdit
+from napari_unfold.plugin.forms.rows import Row, SectionForm, row_for, section_form, sentence
+from napari_unfold.settings.explain import explain
+from napari_unfold.settings.microscope import Background, Camera, Optics
+from napari_unfold.settings.recipe import Recipe
+
+
+class SettingsForm(QWidget):
+    """Optics, camera, background and device, to which each job adds sections of its own.
+
+    Everything is checked by the model while it is typed.
+
+    Signals
+    -------
+    changed
+        After every change of any setting.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.optics = section_form("optics", Optics, "Optics", only=["pixel_size_nm"])
+        self.pixel_row = self.optics.rows[0]
+        self.pixel_row.editor.set_value(None)
+        self.pixel_row.editor.setPlaceholderText("e.g. 100")
+        self.pixel_hint = PixelHint()
+        self.optics.add_full_width(self.pixel_hint)
+        self.psf_row = Row(
+            "optics.psf_sigma_nm",
+            "PSF",
+            PsfEdit(),
+            "<qt>Width of the point spread function: the image of one molecule. "
+            "FWHM = 2.355 sigma; about half the wavelength over the numerical aperture.</qt>",
+        )
+        self.optics.add_row(self.psf_row)
+        self.camera = section_form("camera", Camera, "Camera")
+        camera_rows = list(self.camera.rows)
+        self.background_row = row_for("background", "photons", Background.model_fields["photons"])
+        self.camera.add_row(self.background_row)
+        self.device_row = Row(
+            "device",
+            "Device",
+            ChoiceEdit({"auto": "auto", "CPU": "cpu", "NVIDIA GPU (CUDA)": "cuda"}),
+            "<qt>Where to compute: 'auto' takes a GPU if there is one.</qt>",
+        )
+        self.sections: list[SectionForm] = []
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        self.add_sections(self.optics, self.camera)
+        self.estimates = EstimatePanel(self.pixel_row, self.psf_row, camera_rows)
+        column.addWidget(self.estimates)
+
+    def add_sections(self, *sections: SectionForm) -> None:
+        """Add sections at the bottom."""
+        for section in sections:
+            self.layout().addWidget(section)
+            section.changed.connect(self._on_changed)
+            self.sections.append(section)
+
+    @property
+    def rows(self) -> list[Row]:
+        """All settings."""
+        return [row for section in self.sections for row in section.rows]
+
+    def value(self) -> Recipe:
+        """Return the settings.
+
+        Raises
+        ------
+        InputError
+            Naming the first setting that is missing or cannot be used.
+        """
+        for error in self.errors():
+            raise error
+        raw = self.raw()
+        return validated({name: raw[name] for name in Recipe.model_fields if name in raw})
+
+    def raw(self) -> dict[str, dict[str, Any]]:
+        """Return what stands in all rows, by section, usable or not."""
+        raw: dict[str, dict[str, Any]] = {}
+        for row in self.rows:
+            for section, values in raw_of(row).items():
+                raw.setdefault(section, {}).update(values)
+        return raw
+
+    def errors(self) -> list[InputError]:
+        """Return what is wrong, one entry for each setting that is missing or unusable."""
+        found = []
+        for row in self.rows:
+            try:
+                self.check(row)
+            except InputError as error:
+                found.append(error)
+        if not found:
+            # what concerns two settings together
+            try:
+                pixel, psf = raw_of(self.pixel_row)["optics"], raw_of(self.psf_row)["optics"]
+                validated({"optics": {**pixel, **psf}})
+            except InputError as error:
+                found.append(error)
+        return found
+
+    def check(self, row: Row) -> None:
+        """Raise an `InputError` if a row holds no usable value, taken by itself."""
+        check_presence(row)
+        # the PSF is judged together with the pixel size
+        if row is not self.psf_row:
+            validated(raw_of(row))
+
+    def set_value(self, recipe: Recipe) -> None:
+        """Show `recipe`, as far as the form has a row for its settings."""
+        self._show(recipe, set(Recipe.model_fields))
+
+    def set_acquisition(self, recipe: Recipe) -> None:
+        """Show the optics and the camera of `recipe`, and leave all else."""
+        self._show(recipe, {"optics", "camera"})
+
+    def device(self) -> Device:
+        """Return the chosen device."""
+        device: Device = self.device_row.editor.value()
+        return device
+
+    def show_errors(self, errors: Iterable[UnfoldError]) -> list[UnfoldError]:
+        """Show each error beside its setting, unfolded; return those that have no place here."""
+        texts: dict[Row, str] = {}
+        homeless = []
+        for error in errors:
+            row = self._row_of(error.field or "")
+            if row is None:
+                homeless.append(error)
+            else:
+                texts.setdefault(row, sentence(error))
+        for section in self.sections:
+            for row in section.rows:
+                row.show_error(texts.get(row, ""))
+            if not section.isExpanded() and texts.keys() & set(section.rows):
+                section.expand(animate=False)
+        return homeless
+
+    def _show(self, recipe: Recipe, sections: set[str]) -> None:
+        for row in self.rows:
+            section, _, name = row.key.partition(".")
+            if section not in sections:
+                continue
+            if row is self.psf_row:
+                row.editor.set_value(recipe.optics)
+            else:
+                row.editor.set_value(getattr(getattr(recipe, section), name))
+
+    def _row_of(self, field: str) -> Row | None:
+        for row in self.rows:
+            if field == row.key or field.startswith(f"{row.key}."):
+                return row
+        # an error of a section as a whole stands under its last setting
+        section = [row for row in self.rows if row.key.split(".")[0] == field.split(".")[0]]
+        return section[-1] if section else None
+
+    def _on_changed(self) -> None:
+        self.estimates.refresh()
+        self.changed.emit()
+
+
+def raw_of(row: Row) -> dict[str, dict[str, Any]]:
+    """Return what stands in a row as raw values of a section; nothing for rows of the form."""
+    section, _, name = row.key.partition(".")
+    if not name:
+        return {}
+    value = row.editor.value()
+    values = value if isinstance(value, dict) else {name: value}
+    return {section: {name: value for name, value in values.items() if value is not None}}
+
+
+def check_presence(row: Row) -> None:
+    """Raise an `InputError` if there is nothing in a row, or words in the place of a number."""
+    for values in raw_of(row).values():
+        if not values:
+            unit = f" in {row.unit.text()}" if row.unit.text() else ""
+            remedy = row.editor.remedy if isinstance(row.editor, PsfEdit) else f"Enter it{unit}"
+            raise InputError(f"{row.title} is missing", remedy, field=row.key)
+    text = getattr(row.editor, "text_instead_of_number", lambda: None)()
+    if text:
+        raise InputError(f"'{text}' is not a number", "Use digits and a decimal point", row.key)
+
+
+def validated(raw: dict[str, Any]) -> Recipe:
+    """Return raw values as a `Recipe`; raises `InputError` if one is out of range."""
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error) from error

@@ -1,0 +1,1 @@
+"""A job in a thread, and what it shows while it runs."""

@@ -1,0 +1,163 @@
+"""Run a job in a background thread and tell its story in the main thread.
+
+The worker is napari's own, so that closing napari asks about a running job and cancels it. Two
+of its habits are worked around here: it swallows a `RuntimeError` (which every torch error is,
+out of memory included), and it never closes the generator of a cancelled job.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
+
+from napari_unfold.errors import OutOfMemoryError, UnfoldError
+from napari_unfold.jobs import Event, Job, Result
+
+if TYPE_CHECKING:
+    from napari.qt.threading import GeneratorWorker
+
+State = Literal["idle", "running", "cancelling"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended, and with what.
+
+    Attributes
+    ----------
+    kind : {"done", "cancelled", "failed"}
+    value : object, optional
+        The value of the job's `Result`, if done.
+    error : UnfoldError, optional
+        What went wrong, if failed; ``__cause__`` holds the original exception.
+    """
+
+    kind: Literal["done", "cancelled", "failed"]
+    value: Any = None
+    error: UnfoldError | None = None
+
+
+class JobRunner(QObject):
+    """One job at a time, in a background thread.
+
+    Signals
+    -------
+    event : Event
+        Every event of the job except its `Result`.
+    ended : Outcome
+        Exactly once for each job, after its generator was closed.
+    """
+
+    event = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._worker: GeneratorWorker | None = None
+        self._job: Job | None = None
+        self._error: UnfoldError | None = None
+        self._result: Result | None = None
+        self._cancelling = False
+
+    @property
+    def state(self) -> State:
+        """What the runner does at present."""
+        if self._worker is None:
+            return "idle"
+        return "cancelling" if self._cancelling else "running"
+
+    def start(self, job: Job) -> None:
+        """Run `job` to its end in the background.
+
+        Raises
+        ------
+        UnfoldError
+            If another job is still running.
+        """
+        if self._worker is not None:
+            raise UnfoldError("a job is still running", "Cancel it, or wait until it is done")
+        self._job, self._error, self._result, self._cancelling = job, None, None, False
+        self._worker = create_worker(
+            guarded,
+            job,
+            _connect={
+                "yielded": self._on_event,
+                "errored": self._on_error,
+                "finished": self._on_finished,
+            },
+        )
+        # nobody waits for a job whose widget is gone
+        self.destroyed.connect(self._worker.quit)
+
+    def cancel(self) -> None:
+        """Ask the job to stop; it does so at its next event."""
+        if self._worker is not None and not self._cancelling:
+            self._cancelling = True
+            self._worker.quit()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Result):
+            self._result = event
+        elif not self._cancelling:
+            self.event.emit(event)
+
+    def _on_error(self, error: Exception) -> None:
+        self._error = as_unfold_error(error)
+
+    def _on_finished(self) -> None:
+        worker, job = self._worker, self._job
+        assert worker is not None and job is not None  # noqa: PT018
+        outcome = self._outcome(cancelled=worker.abort_requested)
+        self.destroyed.disconnect(worker.quit)
+        job.close()  # runs its `finally` blocks if it was cancelled half-way
+        self._worker = self._job = self._result = self._error = None
+        _free_gpu_memory()
+        self.ended.emit(outcome)
+
+    def _outcome(self, cancelled: bool) -> Outcome:
+        if self._error is not None:
+            return Outcome("failed", error=self._error)
+        if self._result is None or cancelled:
+            return Outcome("cancelled")
+        return Outcome("done", self._result.value)
+
+
+def guarded(job: Job) -> Iterator[Event]:
+    """Yield the events of `job`; whatever it raises leaves as an `UnfoldError`."""
+    try:
+        yield from job
+    except UnfoldError:
+        raise
+    except Exception as error:
+        raise as_unfold_error(error) from error
+
+
+def as_unfold_error(error: BaseException) -> UnfoldError:
+    """Return `error` as one that a user can read."""
+    if isinstance(error, UnfoldError):
+        return error
+    # torch's own class is recognised by its name, so that torch need not be imported
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return OutOfMemoryError(
+            "the computation does not fit into memory",
+            "Close other programs, crop the stack, lower the upsampling, or compute on the CPU",
+        )
+    _log.error("unexpected error in a job", exc_info=error)
+    return UnfoldError(
+        f"the computation stopped with an unexpected {type(error).__name__} ({error})",
+        "Please report this together with your settings",
+    )
+
+
+def _free_gpu_memory() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""Plots, previews and comparisons."""

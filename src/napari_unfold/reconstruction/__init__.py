@@ -1,0 +1,1 @@
+"""The main job: a stack becomes an image and a localization table."""

@@ -1,0 +1,105 @@
+"""The microscope: camera, optics and background."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from napari_unfold.settings.section import Section, setting
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+"""Full width at half maximum of a Gaussian, in units of its sigma."""
+
+
+class Camera(Section):
+    """How the camera turns photons into grey values: ``ADU = offset + photons * gain``."""
+
+    offset_adu: float = setting(
+        100.0, "Offset", "Grey value of a dark pixel (baseline, bias).", "ADU", ge=-1e5, le=1e5
+    )
+    adu_per_photon: float = setting(
+        2.0,
+        "Gain",
+        "Grey values per detected photon, EM gain included.",
+        "ADU/photon",
+        ge=1e-3,
+        le=1e4,
+    )
+    excess_noise: float = setting(
+        2.0,
+        "Excess noise",
+        "Variance of the photon noise relative to its mean: 1 for CCD and sCMOS cameras, "
+        "2 for EMCCD cameras with the EM gain on.",
+        ge=1,
+        le=10,
+    )
+    read_noise_photons: float = setting(
+        0.0,
+        "Read noise",
+        "Standard deviation of a dark pixel, in photons; negligible for EMCCD cameras.",
+        "photons",
+        ge=0,
+        le=1e3,
+    )
+
+
+class Optics(Section):
+    """Pixel size and point spread function (PSF) of the microscope."""
+
+    pixel_size_nm: float = setting(
+        100.0, "Pixel size", "Side of a camera pixel in the sample plane.", "nm", ge=1, le=10_000
+    )
+    psf_sigma_nm: float | None = setting(
+        None,
+        "PSF sigma",
+        "Standard deviation of the Gaussian PSF (FWHM / 2.355).",
+        "nm",
+        gt=0,
+        le=20_000,
+    )
+    psf_image: Path | None = setting(
+        None, "PSF image", "TIFF image of a bead, used instead of a Gaussian PSF."
+    )
+    psf_image_pixel_nm: float | None = setting(
+        None, "PSF image pixel", "Pixel size of the bead image.", "nm", gt=0, le=10_000
+    )
+
+    @model_validator(mode="after")
+    def _check_sigma(self) -> Self:
+        sigma = self.psf_sigma_nm
+        if sigma is not None and not 0.3 <= sigma / self.pixel_size_nm <= 20:
+            raise ValueError(
+                f"a PSF sigma of {sigma:g} nm (FWHM {sigma * FWHM_PER_SIGMA:.0f} nm) is "
+                f"{sigma / self.pixel_size_nm:.2g} pixels of {self.pixel_size_nm:g} nm, but must "
+                "lie between 0.3 and 20 pixels; check both numbers and their units"
+            )
+        return self
+
+    @property
+    def psf_fwhm_nm(self) -> float | None:
+        """Full width at half maximum of the Gaussian PSF, in nm."""
+        return None if self.psf_sigma_nm is None else self.psf_sigma_nm * FWHM_PER_SIGMA
+
+
+class Background(Section):
+    """Light that does not come from molecules in focus."""
+
+    photons: Literal["auto"] | float | Path = setting(
+        "auto",
+        "Background",
+        "Photons per camera pixel without any molecule: 'auto' estimates a map from the stack, "
+        "a number is used everywhere, a TIFF file holds a map.",
+        "photons/pixel",
+    )
+
+    @model_validator(mode="after")
+    def _check_positive(self) -> Self:
+        if isinstance(self.photons, float) and not 0 < self.photons <= 1e6:
+            raise ValueError(
+                f"a background of {self.photons:g} photons per pixel cannot be; "
+                "give a positive number (below a million), or 'auto'"
+            )
+        return self

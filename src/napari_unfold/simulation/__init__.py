@@ -1,0 +1,1 @@
+"""Frames whose molecules are known."""

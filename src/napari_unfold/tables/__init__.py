@@ -1,0 +1,1 @@
+"""What a localization table is, and what can be done with one."""

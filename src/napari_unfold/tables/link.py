@@ -1,0 +1,168 @@
+"""Merging the localizations of a molecule that stays on over several frames.
+
+Frame by frame, every new localization is given to the nearest molecule that was visible a short
+while ago, one to one and nearest pair first; the others begin molecules of their own. The position
+of a molecule is the weighted mean of what was found of it so far.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_unfold.errors import InputError
+from napari_unfold.jobs import Event, Job, Note, Progress, Result, Stage
+from napari_unfold.settings.tables import Merging
+from napari_unfold.tables.columns import validate
+from napari_unfold.tables.evaluate import nearest_first
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SUMMED = ("photons", "detections")
+_SECONDS_PER_EVENT = 0.1
+
+
+def link(table: pd.DataFrame, settings: Merging) -> Job:
+    """Merge localizations of the same molecule in consecutive frames.
+
+    Positions and all other values become means weighted with ``1 / uncertainty^2``, or with the
+    photons where no uncertainties are known, or with equal weights. Photons are summed, detections
+    counted, uncertainties propagated: with known ones, ``1 / sqrt(sum(1 / uncertainty^2))``. The
+    frame is the first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Localizations with the columns of `napari_unfold.tables.columns`, in any order.
+    settings : Merging
+
+    Yields
+    ------
+    Event
+        Last of all a `Result` with the table of molecules, ordered by frame.
+
+    Raises
+    ------
+    InputError
+        If the radius is in units of the uncertainty and there is none.
+    """
+    table = validate(table).sort_values("frame", kind="stable", ignore_index=True)
+    known = _uncertainty(table)
+    if settings.radius_unit == "uncertainty" and known is None:
+        raise InputError(
+            "the radius is in units of the uncertainty, which these localizations do not have",
+            "Give the radius in nm",
+            field="merging.radius_unit",
+        )
+    weight, name = _weights(table, known)
+    yield Stage("Merging molecules")
+    yield Note(f"Positions are means weighted by {name}.")
+    molecule = np.zeros(len(table), np.intp)
+    yield from _assign(table, weight, known, settings, molecule)
+    yield Result(_merged(table, weight, molecule))
+
+
+def _uncertainty(table: pd.DataFrame) -> NDArray[np.float64] | None:
+    if "uncertainty_nm" not in table:
+        return None
+    values = table["uncertainty_nm"].to_numpy(float)
+    return values if np.all(np.isfinite(values) & (values > 0)) else None
+
+
+def _weights(
+    table: pd.DataFrame, uncertainty: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], str]:
+    if uncertainty is not None:
+        return uncertainty**-2, "their uncertainty"
+    photons = table["photons"].to_numpy(float) if "photons" in table else np.zeros(len(table))
+    if np.all(np.isfinite(photons) & (photons > 0)):
+        return photons, "their photons"
+    return np.ones(len(table)), "nothing"
+
+
+def _assign(
+    table: pd.DataFrame,
+    weight: NDArray[np.float64],
+    uncertainty: NDArray[np.float64] | None,
+    settings: Merging,
+    molecule: NDArray[np.intp],
+) -> Iterator[Event]:
+    """Write the number of its molecule for each row of the table, which is ordered by frame."""
+    xy = table[["x_nm", "y_nm"]].to_numpy()
+    frames, starts = np.unique(table["frame"], return_index=True)
+    stops = [*starts, len(table)][1:]
+    # of each molecule so far, of which there are at most as many as localizations
+    mean, total, last = np.zeros_like(xy), np.zeros(len(xy)), np.zeros(len(xy), np.int64)
+    visible, count = np.empty(0, np.intp), 0
+    told = time.monotonic()
+    in_nm = uncertainty is None or settings.radius_unit == "nm"
+    for done, (frame, start, stop) in enumerate(zip(frames, starts, stops, strict=True)):
+        visible = visible[last[visible] >= frame - 1 - settings.dark_frames]
+        new = np.arange(start, stop)
+        spread = None if in_nm else (total[visible] ** -0.5, weight[new] ** -0.5)
+        old_index, new_index = _pairs(mean[visible], xy[new], settings.radius, spread)
+        found = np.full(len(new), -1, np.intp)
+        found[new_index] = visible[old_index]
+        beginning = found < 0
+        found[beginning] = count + np.arange(beginning.sum())
+        count += int(beginning.sum())
+        molecule[new] = found
+        total[found] += weight[new]
+        mean[found] += (xy[new] - mean[found]) * (weight[new] / total[found])[:, None]
+        last[found] = frame
+        visible = np.union1d(visible, found)
+        if time.monotonic() - told > _SECONDS_PER_EVENT:
+            told = time.monotonic()
+            yield Progress(done, len(frames))
+
+
+def _pairs(
+    old: NDArray[np.float64],
+    new: NDArray[np.float64],
+    radius: float,
+    spread: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair old and new positions; `spread` holds their uncertainties if these are the unit."""
+    if len(old) == 0:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    reach = radius if spread is None else radius * float(np.hypot(*(s.max() for s in spread)))
+    near = cKDTree(old).sparse_distance_matrix(cKDTree(new), reach, output_type="ndarray")
+    if spread is not None:
+        near["v"] /= np.hypot(spread[0][near["i"]], spread[1][near["j"]])
+        near = near[near["v"] <= radius]
+    pairs = nearest_first(near)
+    return pairs["i"], pairs["j"]
+
+
+def _merged(
+    table: pd.DataFrame, weight: NDArray[np.float64], molecule: NDArray[np.intp]
+) -> pd.DataFrame:
+    """Return one row for each molecule."""
+    import pandas as pd
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(molecule, values).astype(np.float64)
+
+    ones = np.ones(len(table))
+    known = {"detections": ones, **{str(name): table[name].to_numpy(float) for name in table}}
+    weights = total(weight)
+    merged = {}
+    for name, values in known.items():
+        if name == "frame":
+            # numbered in the order of their first frames
+            merged[name] = values[np.unique(molecule, return_index=True)[1]]
+        elif name in _SUMMED:
+            merged[name] = total(values)
+        elif name == "uncertainty_photons":
+            merged[name] = np.sqrt(total(values**2))
+        elif name.startswith("uncertainty"):
+            merged[name] = np.sqrt(total((weight * values) ** 2)) / weights
+        else:
+            merged[name] = total(weight * values) / weights
+    return validate(pd.DataFrame(merged))

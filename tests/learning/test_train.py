@@ -1,0 +1,269 @@
+"""Learning: what it must improve, what it must not touch, and how it ends when it fails."""
+
+import math
+import threading
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from napari_unfold.errors import InputError
+from napari_unfold.files.stacks import as_stack
+from napari_unfold.imaging.forward import SeparableOperator
+from napari_unfold.imaging.grid import Grid
+from napari_unfold.jobs import Checkpoint, Metric, Note, Pulse, Result, run_to_end
+from napari_unfold.learning.appraisal import TrainingSet, worth
+from napari_unfold.learning.learn import Learned, learn, truth_images
+from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
+from napari_unfold.learning.train import Trained, train
+from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.settings.recipe import Recipe, Solver
+from napari_unfold.settings.training import Training
+from napari_unfold.simulation.scenes import simulate
+from napari_unfold.unfolding.backward import unrolled
+from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.network import UnfoldedNetwork
+
+PHOTONS = 300.0
+
+
+def some_frames(n=6, side=12, molecules=6, seed=0):
+    """Frames of molecules on the grid with Gaussian noise, and their operator."""
+    rng = np.random.default_rng(seed)
+    operator = SeparableOperator((side, side), 3, 1.0)
+    truth = np.zeros((n, side * 3, side * 3), np.float32)
+    for image in truth:
+        rows, columns = rng.integers(0, side * 3, (2, molecules))
+        image[rows, columns] = rng.uniform(0.7, 1.3, molecules) * PHOTONS
+    clean = operator.forward(torch.tensor(truth)) + 5.0
+    y = clean + torch.tensor(rng.normal(0, 1.0, clean.shape), dtype=torch.float32)
+    return operator, TrainingSet(y, torch.full((side, side), 5.0), torch.tensor(truth))
+
+
+@pytest.mark.parametrize("penalty", ["l1", "log-sum"])
+@pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
+@pytest.mark.parametrize("run", [UnfoldedNetwork.checkpointed, unrolled])
+def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelity, penalty):
+    _, frames = some_frames(2)
+    operator = SeparableOperator((12, 12), 3, 1.0, dtype=torch.float64)
+    parameters = classical_parameters(
+        operator, PHOTONS, 5.0, fidelity=fidelity, penalty=penalty, iterations=23
+    )
+    gradients = []
+    for any_run in (UnfoldedNetwork.forward, run):
+        network = UnfoldedNetwork(operator, parameters, dtype=torch.float64)
+        x = any_run(network, frames.y.double(), frames.b.double())
+        (0.5 * x.square() + x).sum().backward()
+        gradients.append([x.detach(), *(p.grad for n, p in network.named_parameters()
+                                        if n != "threshold")])  # fmt: skip
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
+@pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss()])
+def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
+    operator, frames = some_frames(16)
+    learning, checking = frames.split()
+    start = classical_parameters(operator, PHOTONS, 5.0, fidelity=fidelity, iterations=30)
+    events = list(train(operator, start, learning, checking, loss, outer_iterations=8))
+    trained: Trained = events[-1].value
+    first = trained.history[0]
+    assert min(m["training loss"] for m in trained.history) < 0.99 * first["training loss"]
+    assert min(m["validation loss"] for m in trained.history) < first["validation loss"]
+    # what is kept is what was best on the held-out frames
+    best = trained.history[trained.best]
+    assert worth(best, loss) == max(worth(metrics, loss) for metrics in trained.history)
+    network = UnfoldedNetwork(operator, trained.parameters)
+    with torch.no_grad():
+        value = loss(network(checking.y, checking.b), checking.truth, network.threshold)
+    assert value.item() == pytest.approx(best["validation loss"], rel=1e-3)
+    assert [e.iteration for e in events if isinstance(e, Metric)] == list(
+        range(len(trained.history))
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "better", "worse"),
+    [
+        (ReconstructionLoss(), {"validation loss": 1, "Jaccard index": 0}, {"validation loss": 2}),
+        (LocalizationLoss(), {"validation loss": 9, "Jaccard index": 0.3}, {"validation loss": 5}),
+        (TolerantLoss(), {"validation loss": 0.6, "Jaccard index": 0.1}, {"validation loss": 0.8}),
+        (TolerantLoss(), {"validation loss": 0.7, "Jaccard index": 0.3}, {"validation loss": 0.6}),
+    ],
+)
+def test_an_empty_image_is_never_worth_more_than_found_molecules(loss, better, worse):
+    assert worth(better, loss) > worth({"Jaccard index": 0.1} | worse, loss)
+    assert worth({"validation loss": math.nan, "Jaccard index": 0.5}, TolerantLoss()) == -math.inf
+
+
+def test_parameters_stay_within_their_bounds():
+    operator, frames = some_frames()
+    learning, checking = frames.split()
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=20)
+    trained = run_to_end(
+        train(operator, start, learning, checking, LocalizationLoss(), outer_iterations=10)
+    )
+    steps = np.array(trained.parameters.step_sizes) * operator.norm_squared
+    assert (steps > 0).all()
+    assert (steps <= 2.0 * (1 + 1e-5)).all()
+    assert 0 < trained.parameters.threshold_photons <= 0.5 * frames.truth.max().item()
+    largest = operator.adjoint(learning.y - learning.b).max().item()
+    assert 0 < trained.parameters.weight <= largest
+
+
+def test_a_training_that_ends_empty_says_so():
+    operator, frames = some_frames()
+    learning, checking = frames.split()
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=10)
+    empty = start.model_copy(update={"threshold_photons": 1e5})
+    events = list(
+        train(
+            operator, empty, learning, checking, LocalizationLoss(), outer_iterations=2,
+            search_start=False,
+        )
+    )  # fmt: skip
+    assert events[-1].value.outcome == "zero"
+    assert any(isinstance(e, Note) and "empty images" in e.text for e in events)
+
+
+def test_a_training_without_progress_stops_and_says_so():
+    operator, frames = some_frames()
+    learning, checking = frames.split()
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=3)
+    flat = TrainingSet(learning.y * 0 + 5.0, learning.b, learning.truth * 0)
+    events = list(
+        train(operator, start, flat, checking, TolerantLoss(), outer_iterations=50,
+              search_start=False)
+    )  # fmt: skip
+    assert events[-1].value.outcome in {"stalled", "zero"}
+    assert len(events[-1].value.history) < 20
+
+
+def test_stopping_early_leaves_the_best_so_far():
+    operator, frames = some_frames()
+    learning, checking = frames.split()
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=10)
+    job = train(operator, start, learning, checking, TolerantLoss(), outer_iterations=50)
+    best = next(e.value for e in job if isinstance(e, Checkpoint))
+    job.close()
+    assert best.parameters.iterations == 10
+
+
+def test_a_learning_step_can_be_stopped_within_it():
+    operator, frames = some_frames()
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=5000)
+    job = train(
+        operator, start, frames, frames, TolerantLoss(), outer_iterations=5, search_start=False
+    )
+    assert any(isinstance(event, Pulse) for event in islice(job, 3))
+    threads = threading.active_count()
+    job.close()
+    assert threading.active_count() < threads
+
+
+def test_true_molecules_lie_in_their_fine_pixels():
+    truth = pd.DataFrame(
+        {
+            "frame": [3, 3, 4, 9, 3],
+            "x_nm": [0.0, 199.9, 101.0, 50.0, 950.0],
+            "y_nm": [0.0, 300.0, 25.1, 50.0, 50.0],
+            "photons": [10.0, np.nan, 30.0, 1.0, 1.0],
+        }
+    )
+    images = truth_images(truth, range(3, 5), Grid((4, 4), 100.0, 2), default_photons=7.0)
+    assert images.shape == (2, 8, 8)
+    assert images[0, 0, 0] == 10
+    assert images[0, 6, 3] == 7
+    assert images[1, 0, 2] == 30
+    assert images.sum() == 47
+
+
+def a_recipe(**solver):
+    return Recipe(optics=Optics(psf_sigma_nm=110), solver=Solver(**({"iterations": 20} | solver)))
+
+
+def test_a_preset_learned_from_simulated_frames_can_be_used(tmp_path):
+    from napari_unfold.files.presets import load_preset, save_preset
+    from napari_unfold.reconstruction.reconstruct import reconstruct
+
+    training = Training(frames=4, outer_iterations=2, density_per_um2=2)
+    learned: Learned = run_to_end(learn(a_recipe(), training, name="mine"))
+    assert learned.before.shape == learned.after.shape == learned.truth.shape == (128, 128)
+    save_preset(learned.preset, tmp_path / "mine.json")
+    preset = load_preset(tmp_path / "mine.json")
+    assert preset.networks["gaussian"].iterations == 20
+    assert "simulated" in preset.trained_on
+    assert {s.metric for s in preset.scores} >= {"tolerant loss", "tolerant loss before learning"}
+    made = simulate("random", frames=3, shape=(20, 20), density_per_um2=1, seed=1)
+    result = run_to_end(reconstruct(as_stack(made.stack), a_recipe(), preset))
+    assert len(result.localizations) > 0.5 * len(made.truth)
+
+
+def test_learning_from_a_stack_with_known_molecules():
+    made = simulate("random", frames=6, shape=(20, 20), density_per_um2=2, seed=5)
+    learned = run_to_end(
+        learn(
+            a_recipe(), Training(outer_iterations=2, frames=4), name="mine",
+            stack=as_stack(made.stack, "cells"), truth=made.truth, frames=slice(1, None),
+        )
+    )  # fmt: skip
+    assert "4 frames of cells" in learned.preset.trained_on
+    assert learned.truth.sum() == pytest.approx(
+        made.truth.query("frame == 4")["photons"].sum(), rel=1e-4
+    )
+
+
+def test_brightness_and_background_come_from_the_stack():
+    made = simulate(
+        "random", frames=30, shape=(40, 40), molecule_photons=4000, background_photons=60, seed=5
+    )
+    events = list(
+        learn(a_recipe(), Training(outer_iterations=1, frames=3), name="mine",
+              stack=as_stack(made.stack))
+    )  # fmt: skip
+    assert isinstance(events[-1], Result)
+    reference = events[-1].value.preset.networks["gaussian"].reference
+    assert reference.molecule_photons == pytest.approx(4000, rel=0.3)
+    assert reference.background_photons == pytest.approx(60, rel=0.3)
+
+
+def test_resuming_goes_on_where_it_ended():
+    training = Training(frames=4, outer_iterations=3, density_per_um2=2)
+    first = run_to_end(learn(a_recipe(), training, name="mine"))
+    second = run_to_end(learn(a_recipe(), training, name="mine", resume=first.preset))
+    best = first.history[first.best]["validation loss"]
+    assert second.history[0]["validation loss"] == pytest.approx(best, rel=1e-3)
+    with pytest.raises(InputError, match="another fidelity"):
+        run_to_end(learn(a_recipe(iterations=7), training, name="mine", resume=first.preset))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "training", "message"),
+    [
+        (Recipe(), Training(), "Gaussian PSF only"),
+        (a_recipe(), Training(frames=2, validation_share=0.9), "fewer than two frames|nothing"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(recipe, training, message):
+    if training.frames == 2:
+        made = simulate("random", frames=1, shape=(16, 16), seed=1)
+        job = learn(recipe, training, name="x", stack=as_stack(made.stack), truth=made.truth)
+    else:
+        job = learn(recipe, training, name="x")
+    with pytest.raises(InputError, match=message):
+        run_to_end(job)
+
+
+def test_truth_of_another_stack_is_noticed():
+    made = simulate("random", frames=4, shape=(16, 16), seed=1)
+    elsewhere = made.truth.assign(x_nm=made.truth["x_nm"] + 1e6)
+    with pytest.raises(InputError, match="none of the true molecules"):
+        run_to_end(
+            learn(
+                a_recipe().model_copy(update={"background": Background(photons=20.0)}),
+                Training(), name="x", stack=as_stack(made.stack), truth=elsewhere,
+            )
+        )  # fmt: skip

@@ -1,0 +1,173 @@
+"""The form shows the settings model as it is and loses no digit of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pytestqt.qtbot import QtBot
+
+from napari_unfold.files.presets import Preset
+from napari_unfold.plugin.forms.editors import AutoEdit, NumberEdit
+from napari_unfold.plugin.forms.psf import PsfEdit
+from napari_unfold.plugin.forms.recipe_form import RecipeForm
+from napari_unfold.settings.microscope import Optics
+from napari_unfold.settings.recipe import Recipe
+
+ODD = {
+    "optics": {"pixel_size_nm": 106.667, "psf_sigma_nm": 113.23456789012},
+    "camera": {
+        "offset_adu": 398.6,
+        "adu_per_photon": 0.0123456,
+        "excess_noise": 1.0,
+        "read_noise_photons": 1.6,
+    },
+    "background": {"photons": 0.037},
+    "solver": {
+        "fidelity": "kl",
+        "penalty": "l1",
+        "iterations": 1234,
+        "upsampling": 7,
+        "molecule_photons": 1234.5678,
+    },
+    "localization": {"min_photons_fraction": 0.0312, "merge_distance_nm": 17.25},
+}
+
+
+@pytest.fixture
+def form(qtbot: QtBot) -> RecipeForm:
+    form = RecipeForm([])
+    qtbot.addWidget(form)
+    return form
+
+
+def fill(form: RecipeForm) -> None:
+    form.set_value(Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110)))
+
+
+def row_of(form: RecipeForm, key: str):
+    return next(row for row in form.rows if row.key == key)
+
+
+def test_every_setting_of_the_model_has_a_row(form: RecipeForm) -> None:
+    keys = {row.key for row in form.rows}
+    for section, field in Recipe.model_fields.items():
+        for name in field.annotation.model_fields:
+            # the PSF has three fields and one editor
+            assert f"{section}.{name}" in keys or name.startswith("psf_"), name
+
+
+def test_a_recipe_is_shown_and_read_back_digit_for_digit(form: RecipeForm) -> None:
+    recipe = Recipe.model_validate(ODD)
+    form.set_value(recipe)
+    assert form.value() == recipe
+
+
+def test_rows_have_the_title_and_the_unit_of_the_field(form: RecipeForm) -> None:
+    row = row_of(form, "camera.adu_per_photon")
+    assert row.label.text() == "Gain"
+    assert row.unit.text() == "ADU/photon"
+    assert "EM gain included" in row.editor.toolTip()
+
+
+@given(number=st.floats(1e-9, 1e9))
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_numbers_are_never_rounded(qtbot: QtBot, number: float) -> None:
+    edit = NumberEdit()
+    edit.set_value(number)
+    assert edit.value() == number
+
+
+def test_pixel_size_and_psf_must_be_given(form: RecipeForm) -> None:
+    missing = {error.field for error in form.errors()}
+    assert missing == {"optics.pixel_size_nm", "optics.psf_sigma_nm"}
+    fill(form)
+    assert form.errors() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("camera.adu_per_photon", "0", "greater than or equal to 0.001"),
+        ("camera.adu_per_photon", "", "missing"),
+        ("camera.offset_adu", "1,5", "'1,5' is not a number"),
+        ("optics.pixel_size_nm", "-3", "greater than"),
+    ],
+)
+def test_what_is_wrong_stands_beside_the_setting(
+    form: RecipeForm, key: str, text: str, expected: str
+) -> None:
+    fill(form)
+    row_of(form, key).editor.setText(text)
+    assert form.show_errors(form.errors()) == []
+    assert expected in row_of(form, key).error.text()
+    others = [row for row in form.rows if row.key != key]
+    assert not any(row.error.text() for row in others)
+    fill(form)
+    form.show_errors(form.errors())
+    assert row_of(form, key).error.isHidden()
+
+
+def test_two_mistakes_are_shown_at_once(form: RecipeForm) -> None:
+    fill(form)
+    row_of(form, "camera.adu_per_photon").editor.setText("0")
+    row_of(form, "localization.merge_distance_nm").editor.setText("x")
+    assert len(form.errors()) == 2
+
+
+def test_a_psf_that_does_not_fit_the_pixel_is_explained_at_the_psf(form: RecipeForm) -> None:
+    fill(form)
+    form.psf_row.editor.set_value(Optics(pixel_size_nm=1000, psf_sigma_nm=1000))
+    row_of(form, "optics.pixel_size_nm").editor.setText("10")
+    form.show_errors(form.errors())
+    assert "check both numbers and their units" in form.psf_row.error.text()
+
+
+def test_psf_goes_from_fwhm_to_sigma_and_back_unchanged(qtbot: QtBot) -> None:
+    psf = PsfEdit()
+    qtbot.addWidget(psf)
+    psf.kind.set_value("fwhm")
+    qtbot.keyClicks(psf.width, "258.2")
+    sigma = psf.value()["psf_sigma_nm"]
+    assert sigma == pytest.approx(258.2 / 2.354820045)
+    psf.kind.set_value("sigma")
+    assert float(psf.width.text()) == pytest.approx(109.647, abs=1e-3)
+    assert psf.value()["psf_sigma_nm"] == sigma
+    psf.kind.set_value("image")
+    psf.kind.set_value("fwhm")
+    assert psf.width.text() == "258.2"
+    assert psf.value()["psf_sigma_nm"] == sigma
+
+
+def test_own_value_survives_a_visit_to_auto(qtbot: QtBot) -> None:
+    edit = AutoEdit()
+    qtbot.addWidget(edit)
+    edit.set_value(21.5)
+    edit.auto.setChecked(True)
+    assert edit.value() == "auto"
+    edit.auto.setChecked(False)
+    assert edit.value() == 21.5
+
+
+def test_presets_are_offered_for_their_fidelity_only(qtbot: QtBot) -> None:
+    preset = Preset.model_construct(
+        name="p",
+        title="For filaments",
+        description="Dense filaments.",
+        trained_on="Simulated filaments.",
+        scores=[],
+        upsampling=2,
+        networks={"gaussian": None},
+        localization=Recipe().localization,
+    )
+    form = RecipeForm([preset])
+    qtbot.addWidget(form)
+    assert form.preset() is preset
+    assert form.preset_text.text() == "Dense filaments."
+    assert "Simulated filaments" in form.preset_text.toolTip()
+    assert form.upsampling_row.editor.value() == 2
+    assert not row_of(form, "solver.iterations").editor.isEnabled()
+    form.fidelity_row.editor.set_value("kl")
+    assert form.preset() is None
+    assert row_of(form, "solver.iterations").editor.isEnabled()

@@ -1,0 +1,165 @@
+"""Everything the manifest promises, in a real viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.layers import Image, Points
+from pytestqt.qtbot import QtBot
+
+from napari_unfold.files.localizations import read_localizations, write_localizations
+from napari_unfold.settings.recipe import Recipe
+
+from .conftest import outer_corners, result_of
+
+PLUGIN = "napari-unfold"
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "frame": [0, 1, 4],
+            "x_nm": [50.0, 212.5, 700.25],
+            "y_nm": [50.0, 437.5, 60.0],
+            "photons": [1500.0, 1200.0, 980.0],
+        }
+    )
+
+
+@pytest.fixture
+def widget(viewer):
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Unfold: reconstruct")
+    return widget
+
+
+def small_sample(viewer) -> Recipe:
+    """Add a small simulated stack and return how it was made."""
+    from napari_unfold.simulation.scenes import simulate
+
+    made = simulate("random", frames=3, shape=(16, 16), density_per_um2=1.0, seed=1)
+    viewer.add_image(made.stack, name="cells", scale=(1, 100, 100), units=("pixel", "nm", "nm"))
+    solver = {"iterations": 40, "upsampling": 2}
+    return Recipe.model_validate({**made.recipe.model_dump(), "solver": solver})
+
+
+def test_a_stack_is_reconstructed_from_the_widget(viewer, widget, qtbot: QtBot) -> None:
+    recipe = small_sample(viewer)
+    assert widget.stack.layer() is not None
+    widget.set_value(recipe)
+    widget.form.device_row.editor.set_value("cpu")
+    with qtbot.waitSignal(widget.runner.ended, timeout=120_000) as ended:
+        widget.panel.run_button.click()
+    assert ended.args[0].kind == "done", ended.args[0].error
+    image, points = viewer.layers["cells unfolded"], viewer.layers["cells localizations"]
+    assert image.data.shape == (32, 32)
+    assert image.data.max() > 0
+    np.testing.assert_allclose(
+        outer_corners(image), outer_corners(viewer.layers["cells"]), atol=1e-9
+    )
+    assert {"x_nm", "y_nm", "photons"} <= set(points.features.columns)
+    assert viewer.layers.units[-1] == image.units[-1]
+
+
+def test_a_running_job_can_be_cancelled(viewer, widget, qtbot: QtBot) -> None:
+    recipe = small_sample(viewer)
+    recipe.solver.iterations = 5000
+    widget.set_value(recipe)
+    with qtbot.waitSignal(widget.runner.ended, timeout=120_000) as ended:
+        widget.panel.run_button.click()
+        widget.panel.cancel_button.click()
+    assert ended.args[0].kind == "cancelled"
+    assert len(viewer.layers) == 1
+
+
+def test_the_widget_is_found_by_menu_and_lists_new_layers(viewer, widget) -> None:
+    viewer.add_image(np.zeros((3, 8, 8)), name="later")
+    assert widget.stack.layer().name == "later"
+    viewer.layers["later"].name = "renamed"
+    assert widget.stack.layer_row.editor.currentText() == "renamed"
+
+
+@pytest.mark.parametrize("sample", ["filaments", "random"])
+def test_samples_open_with_their_truth(viewer, sample: str) -> None:
+    stack, truth = viewer.open_sample(PLUGIN, sample)
+    assert isinstance(stack, Image)
+    assert isinstance(truth, Points)
+    assert not truth.visible
+    np.testing.assert_allclose(stack.scale, (1, 100, 100))
+    first, last = outer_corners(stack)
+    for point in truth.data[::500]:
+        place = np.array(truth.data_to_world(point))[1:]
+        assert (place >= first).all()
+        assert (place <= last).all()
+
+
+def test_table_opens_over_the_stack(viewer, table, tmp_path: Path) -> None:
+    viewer.add_image(np.zeros((5, 8, 8)), scale=(1, 100, 100), units=("pixel", "nm", "nm"))
+    write_localizations(table, tmp_path / "spots.csv")
+    (points,) = viewer.open(tmp_path / "spots.csv", plugin=PLUGIN)
+    # 50 nm from the corner is the centre of the first pixel, which napari puts at 0
+    np.testing.assert_allclose(points.data_to_world(points.data[0]), (0, 0, 0), atol=1e-9)
+    assert points.name == "spots"
+
+
+def test_a_stack_without_pixel_size_is_mentioned(viewer, table, tmp_path: Path) -> None:
+    from napari.utils.notifications import notification_manager
+
+    viewer.add_image(np.zeros((5, 8, 8)), name="raw")
+    write_localizations(table, tmp_path / "spots.csv")
+    viewer.open(tmp_path / "spots.csv", plugin=PLUGIN)
+    messages = [str(record.message) for record in notification_manager.records]
+    assert any("'raw' has no pixel size" in message for message in messages)
+
+
+def test_table_survives_opening_and_saving(viewer, table, tmp_path: Path) -> None:
+    write_localizations(table, tmp_path / "spots.csv")
+    (points,) = viewer.open(tmp_path / "spots.csv", plugin=PLUGIN)
+    # no plugin named: the compound extension must find ours
+    points.save(str(tmp_path / "again.thunderstorm.csv"))
+    again = read_localizations(tmp_path / "again.thunderstorm.csv")
+    pd.testing.assert_frame_equal(again[table.columns], table, atol=1e-5)
+    assert (tmp_path / "again.thunderstorm.csv").read_text() == (tmp_path / "spots.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "index,axis-0,axis-1\n0,1.0,2.0\n",
+        "1,2,3,4,5\n6,7,8,9,10\n",
+        "name,value\na,1\n",
+        "",
+    ],
+)
+def test_other_csv_files_are_left_to_other_readers(tmp_path: Path, content: str) -> None:
+    from napari_unfold.plugin.reader import get_reader
+
+    file = tmp_path / "other.csv"
+    file.write_text(content)
+    assert get_reader(str(file)) is None
+    assert get_reader([str(file)]) is None
+    assert get_reader(str(tmp_path / "absent.csv")) is None
+
+
+def test_napari_reads_its_own_points_as_before(viewer, tmp_path: Path) -> None:
+    viewer.add_points([[1.0, 2.0]]).save(str(tmp_path / "p.csv"), plugin="napari")
+    (points,) = viewer.open(tmp_path / "p.csv")
+    np.testing.assert_allclose(points.data, [[1, 2]])
+
+
+def test_the_demo_is_shown_in_place(viewer) -> None:
+    from napari_unfold.plugin.show import add_to
+    from napari_unfold.simulation.scenes import simulate
+
+    add_to(viewer, simulate(frames=3, shape=(8, 10)), result_of())
+    stack, unfolded = viewer.layers["Demo"], viewer.layers["Demo unfolded"]
+    np.testing.assert_allclose(outer_corners(unfolded), outer_corners(stack), atol=1e-9)
+    assert "Demo truth" in viewer.layers
