@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -15,6 +16,10 @@ import napari_unfold
 
 PACKAGE = Path(napari_unfold.__file__).parent
 GUI_PACKAGES = {"qtpy", "superqt", "magicgui", "napari", "vispy", "PyQt5", "PyQt6", "PySide6"}
+ROOMS = (
+    "errors", "jobs", "settings", "imaging", "tables", "simulation", "unfolding", "localization",
+    "files", "presets", "estimation", "reconstruction", "learning", "fluctuation", "plugin", "cli",
+)  # fmt: skip
 SLOW_PACKAGES = {"torch", "pandas", "skimage", "dask", "tifffile"}
 
 # Prints, for each module in argv, the top-level packages that importing it brought in.
@@ -56,6 +61,35 @@ def test_only_the_plugin_knows_qt_and_napari() -> None:
     outside = [f for f in PACKAGE.rglob("*.py") if PACKAGE / "plugin" not in f.parents]
     brought = imported_by(*sorted(map(module_name, outside)))
     assert {m: found for m, p in brought.items() if (found := p & GUI_PACKAGES)} == {}
+
+
+def rooms_imported_by(file: Path) -> set[str]:
+    """Return the rooms that a file takes something from, imports inside functions included."""
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            package, *inside = node.module.split(".")
+            names = inside[:1] or [alias.name for alias in node.names]
+            rooms.update(names if package == "napari_unfold" else [])
+        elif isinstance(node, ast.Import):
+            paths = [alias.name.split(".") for alias in node.names]
+            rooms.update(path[1] for path in paths if path[0] == "napari_unfold" and path[1:])
+    return rooms & set(ROOMS)
+
+
+def test_a_room_imports_only_what_stands_above_it() -> None:
+    upwards = set()
+    for file in PACKAGE.rglob("*.py"):
+        room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room in ROOMS:
+            below = ROOMS[ROOMS.index(room) + 1 :]
+            upwards |= {(module_name(file), other) for other in rooms_imported_by(file) & {*below}}
+    assert upwards == set()
+
+
+def test_every_folder_is_a_room() -> None:
+    found = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert found <= set(ROOMS)
 
 
 def test_importing_the_package_is_quick() -> None:

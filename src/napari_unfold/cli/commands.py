@@ -103,7 +103,6 @@ def reconstruct(
     from napari_unfold.files.atomic import output_folder
     from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
-    from napari_unfold.files.results import save_reconstruction
     from napari_unfold.reconstruction.reconstruct import reconstruct as job
 
     with settings_checked(), open_stack(stack) as opened:
@@ -140,7 +139,7 @@ def reconstruct(
                 save_frames=frames_path,
             )
         )  # fmt: skip
-        save_reconstruction(result, out)
+        result.save(out)
     typer.echo(f"{len(result.localizations)} localizations, written to {out}")
 
 

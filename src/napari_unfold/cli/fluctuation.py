@@ -85,7 +85,6 @@ def fluctuation(
     """
     from napari_unfold.files.atomic import output_folder
     from napari_unfold.files.opening import open_stack
-    from napari_unfold.files.results import save_fluctuations
     from napari_unfold.fluctuation.sharpen import FluctuationResult, unfold_fluctuations
 
     with settings_checked(), open_stack(stack) as opened:
@@ -117,7 +116,7 @@ def fluctuation(
         result: FluctuationResult = run_with_progress(
             unfold_fluctuations(opened, recipe, chosen, frames=frames_of(frames), device=device)
         )
-        save_fluctuations(result, out)
+        result.save(out)
     for note in result.record["notes"]:
         typer.echo(note)
     typer.echo(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from napari_unfold.estimation.observe import (
     load_psf,
 )
 from napari_unfold.estimation.sample import frame_range, read_sample
-from napari_unfold.files.results import provenance
+from napari_unfold.files.images import write_image
+from napari_unfold.files.results import provenance, save_set, write_json
 from napari_unfold.files.stacks import Stack
 from napari_unfold.fluctuation.learn_psf import LearnedPSF, image_parameters, learn_psf
 from napari_unfold.fluctuation.patterns import (
@@ -119,6 +121,26 @@ class FluctuationResult:
     def fwhm_nm(self) -> float:
         """Full width at half maximum of the PSF that was used."""
         return FWHM_PER_SIGMA * self.sigma_nm
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``mean``, ``variance``, ``reconstruction`` and ``psf`` as TIFF, and ``run.json``.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written; earlier files are then as they were.
+        """
+        fine_nm = self.pixel_size_nm / self.upsampling
+        return save_set(
+            folder,
+            {
+                "mean.tif": lambda path: write_image(self.mean, path, self.pixel_size_nm),
+                "variance.tif": lambda path: write_image(self.variance, path, self.pixel_size_nm),
+                "reconstruction.tif": lambda path: write_image(self.reconstruction, path, fine_nm),
+                "psf.tif": lambda path: write_image(self.psf, path, fine_nm),
+                "run.json": lambda path: write_json(self.record, path),
+            },
+        )
 
 
 @dataclass(frozen=True)

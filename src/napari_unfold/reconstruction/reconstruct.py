@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import OutOfMemoryError
-from napari_unfold.files.images import FrameWriter
+from napari_unfold.files.images import FrameWriter, write_image
+from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import Preset
+from napari_unfold.files.results import save_set, write_json
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.jobs import (
@@ -74,6 +76,24 @@ class Reconstruction:
     upsampling: int
     recipe: Recipe
     record: dict[str, Any] = field(repr=False)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``reconstruction.tif``, ``localizations.csv`` and ``run.json``, all or none.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written; earlier files are then as they were.
+        """
+        fine_nm = self.pixel_size_nm / self.upsampling
+        return save_set(
+            folder,
+            {
+                "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
+                "localizations.csv": lambda path: write_localizations(self.localizations, path),
+                "run.json": lambda path: write_json(self.record, path),
+            },
+        )
 
 
 def reconstruct(
