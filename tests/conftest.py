@@ -33,7 +33,7 @@ _SHARED_DATA = _TESTS.parent.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in tests/plugin as `gui`, and skip what needs a display where there is none."""
+    """Mark all of tests/plugin as `gui`, and skip what needs a display where there is none."""
     no_display = pytest.mark.skip(reason="no display: run `make test`, which brings a virtual one")
     for item in items:
         if _TESTS / "plugin" in item.path.parents:
