@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.explain import explain
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
-from napari_unfold.settings.recipe import Fidelity, Solver
+from napari_unfold.settings.recipe import Solver
 from napari_unfold.settings.section import Section
+from napari_unfold.settings.terms import Fidelity
 
 FLAGS = {
     "optics.pixel_size_nm": "--pixel-size-nm",

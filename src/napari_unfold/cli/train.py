@@ -31,7 +31,8 @@ from napari_unfold.cli.options import (
 from napari_unfold.cli.progress import run_with_progress
 from napari_unfold.errors import InputError
 from napari_unfold.settings.microscope import Background
-from napari_unfold.settings.recipe import Penalty, Recipe, Solver
+from napari_unfold.settings.recipe import Recipe, Solver
+from napari_unfold.settings.terms import Penalty
 from napari_unfold.settings.training import LossName, SceneName, Training
 
 DEFAULTS = Training()

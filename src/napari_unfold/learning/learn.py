@@ -284,11 +284,10 @@ def _from_stack(
 def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> NetworkParameters:
     """Return the parameters of a preset for these data, if they fit the network asked for."""
     network = preset.networks.get(recipe.solver.fidelity)
-    penalty = "l1" if network is None or network.sparsity_photons is None else "log-sum"
     if (
         network is None
         or network.iterations != recipe.solver.iterations
-        or penalty != recipe.solver.penalty
+        or network.penalty != recipe.solver.penalty
         or preset.upsampling != recipe.solver.upsampling
     ):
         raise InputError(

@@ -33,15 +33,9 @@ from napari_unfold.jobs import Event, Note, Stage
 from napari_unfold.localization.localizer import Localizer
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.fidelity import fidelity_named
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters, Reference
-
-KL_PEDESTAL = 0.005
-"""Smallest background of the KL fidelity, as a fraction of a typical molecule's photons.
-
-Both sides are raised to it where a frame is darker: that costs no precision beside the light of a
-molecule, and spares the tiny steps that a vanishing background would need.
-"""
 
 
 @dataclass(frozen=True)
@@ -150,10 +144,11 @@ def prepare(
         )
         yield Note(notes[-1])
 
-    pedestal = 0.0
-    if recipe.solver.fidelity == "kl":
-        read_noise = recipe.camera.read_noise_photons**2 / recipe.camera.excess_noise
-        pedestal = max(read_noise, KL_PEDESTAL * molecule_photons - float(background.min()), 0.0)
+    pedestal = fidelity_named(recipe.solver.fidelity).pedestal_photons(
+        molecule_photons,
+        float(background.min()),
+        recipe.camera.read_noise_photons**2 / recipe.camera.excess_noise,
+    )
     darkest = float(background.min()) + pedestal
     if preset:
         data = Reference(

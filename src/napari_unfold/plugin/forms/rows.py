@@ -21,6 +21,7 @@ from napari_unfold.plugin.forms.editors import (
     PathEdit,
 )
 from napari_unfold.settings.section import Section
+from napari_unfold.settings.terms import FIDELITIES, PENALTIES
 
 # napari paints the checked toggle button of a collapsible like a pressed one
 HEADING_STYLE = """
@@ -37,10 +38,8 @@ HINT_STYLE = "color: #868c96; font-size: 9pt;"
 
 # what an entry of a choice is called in the form, if not by its own name
 CHOICE_TEXTS = {
-    "gaussian": "Gaussian (least squares)",
-    "kl": "Kullback-Leibler (photon noise)",
-    "l1": "l1 (as in the paper)",
-    "log-sum": "log-sum (sharper)",
+    **FIDELITIES,
+    **PENALTIES,
     "reconstruction": "Reconstruction",
     "localization": "Localization (as in the paper)",
     "tolerant": "Tolerant localization",
