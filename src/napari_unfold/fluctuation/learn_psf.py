@@ -1,7 +1,7 @@
-"""Learning with an unknown PSF: its sigma together with steps, weight and threshold (23).
+"""Learning with an unknown PSF: its sigma together with steps, weight and threshold.
 
 Images of variances (or covariances, or means) with known emitters take the place of frames; see
-`analysis.train` for the same with a known PSF.
+`learning.train` for the same with a known PSF.
 """
 
 from __future__ import annotations

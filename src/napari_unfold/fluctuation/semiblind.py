@@ -108,7 +108,7 @@ class SemiBlindOperator(nn.Module):
 
 
 class SemiBlindNetwork(UnfoldedNetwork):
-    """The unfolded network with the PSF sigma among its parameters (23).
+    """The unfolded network with the PSF sigma among its parameters: equation (23).
 
     The norm of the operator depends on sigma, and with it which steps are safe. Its step sizes
     are therefore multiples of ``1 / L`` at the present sigma.

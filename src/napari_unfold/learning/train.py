@@ -1,4 +1,7 @@
-"""Learning the parameters by back-propagation through all iterations (bilevel optimisation)."""
+"""Learning the parameters by back-propagation through all iterations.
+
+This is the upper level of the bilevel problem, equation (5); the network is the lower one.
+"""
 
 from __future__ import annotations
 

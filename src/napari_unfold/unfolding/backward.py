@@ -1,9 +1,10 @@
 """The derivative of ``x^K`` by the parameters, written out instead of recorded.
 
-The gradient is carried backwards through Algorithm 1, block by block of iterations: only the ends
-of the blocks are kept on the way forward, and a block is computed again when it is needed. Equal
-to `checkpointed`, the reference, with a third of its memory and in less time; the
-operator is fixed.
+The gradient is carried backwards through Algorithm 1 by the chain rule of the paper, equation (8)
+with the derivatives of one iteration in equation (9), equation (10), equation (11) and
+equation (12). It goes block by block of iterations: only the ends of the blocks are kept on the way
+forward, and a block is computed again when it is needed. Equal to `checkpointed`, the reference,
+with a third of its memory and in less time; the operator is fixed.
 """
 
 from __future__ import annotations

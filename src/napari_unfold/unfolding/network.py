@@ -69,7 +69,7 @@ class UnfoldedNetwork(nn.Module):
         return self.penalty_class(**self.penalty_parameters)
 
     def energy(self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Energy (7) of every frame, with the penalty of the last iteration."""
+        """Energy of every frame, equation (7), with the penalty of the last iteration."""
         penalty = self.penalty(len(self.step_sizes))
         misfit = self.fidelity.value(self.operator.forward(x), y, b)
         return misfit + self.weight * penalty.value(x)
@@ -113,7 +113,7 @@ class UnfoldedNetwork(nn.Module):
         return self.step_sizes[k]
 
     def forward(self, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return ``x^K``, shape ``(..., qY, qX)``; see `iterates`."""
+        """Return ``x^K``, equation (6), of shape ``(..., qY, qX)``; see `iterates`."""
         x = y
         for x in self.iterates(y, b):  # noqa: B007 - the last one counts
             pass
