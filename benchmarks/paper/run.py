@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,8 @@ def report(name: str, losses: list[LossName]) -> None:
         jaccard, noise_ratio = score(experiment, trained.parameters, loss)
         row = {
             "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
-            "psnr": noise_ratio, "outcome": trained.outcome, "history": trained.history,
+            "psnr": noise_ratio, "outcome": trained.outcome,
+            "history": [asdict(step) for step in trained.history],
             "best": trained.best, "parameters": trained.parameters.model_dump(mode="json"),
             "seconds": time.monotonic() - started,
         }  # fmt: skip

@@ -69,7 +69,7 @@ def test_sigma_is_learned_from_a_wrong_start(off):
             start, parameters, learning, checking, ReconstructionLoss(1.0), outer_iterations=12
         )
     )
-    assert learned.history[0]["PSF sigma"] == pytest.approx(off * 1.1)
+    assert learned.history[0].psf_sigma_px == pytest.approx(off * 1.1)
     assert learned.sigma_px == pytest.approx(1.1, rel=0.03)
 
 
@@ -105,10 +105,10 @@ def test_the_learned_psf_stands_beside_that_of_the_data(movie):
 
     def note(event):
         if isinstance(event, Metric):
-            metrics.append(event.values["PSF sigma"])
+            metrics.append(event.values.psf_sigma_px)
 
     result = run_to_end(unfold_fluctuations(stack, recipe(1), settings), note)
-    assert metrics[0] == pytest.approx(1.3 * result.data_sigma_nm, rel=1e-5)
+    assert metrics[0] * 100 == pytest.approx(1.3 * result.data_sigma_nm, rel=1e-5)
     assert result.sigma_nm == result.learned_sigma_nm
     assert result.learned_sigma_nm == pytest.approx(SIGMA_NM, rel=0.06)
     assert result.record["psf"]["learned_sigma_nm"] == result.learned_sigma_nm

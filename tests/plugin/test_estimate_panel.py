@@ -14,7 +14,7 @@ from napari_unfold.errors import InputError
 from napari_unfold.estimation.estimate import Estimate
 from napari_unfold.estimation.measured import Measured
 from napari_unfold.estimation.photon_transfer import PhotonTransfer
-from napari_unfold.jobs import Result, Stage
+from napari_unfold.jobs import Stage
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.docks.train import TrainWidget
 from napari_unfold.plugin.running import job_dock as job_widget
@@ -56,7 +56,7 @@ def widget(request, viewer: ViewerModel, qtbot: QtBot):
 def panel(widget, monkeypatch):
     def job(*_):
         yield Stage("Comparing")
-        yield Result(FOUND)
+        return FOUND
 
     monkeypatch.setattr(job_widget, "_estimation", job)
     return widget.settings.estimates

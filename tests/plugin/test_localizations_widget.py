@@ -253,7 +253,7 @@ def test_an_error_of_a_task_is_shown_beside_its_setting(viewer, table, qtbot) ->
 
 
 def test_a_running_task_can_be_cancelled(widget, viewer, monkeypatch, qtbot) -> None:
-    def endless(*_) -> Job:
+    def endless(*_) -> Job[object]:
         while True:
             time.sleep(0.01)
             yield Stage("Working")

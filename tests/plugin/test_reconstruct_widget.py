@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.localizations import read_localizations
-from napari_unfold.jobs import Job, Note, Preview, Progress, Result, Stage
+from napari_unfold.jobs import Job, Note, Preview, Progress, Stage
 from napari_unfold.plugin.docks import reconstruct
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.layers import Placement, localization_layer
@@ -55,31 +55,31 @@ def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
 
 
 @pytest.fixture
-def run_instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Job]], None]:
+def run_instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Job[object]]], None]:
     """Put another job in the place of the reconstruction."""
 
-    def replace(job: Callable[..., Job]) -> None:
+    def replace(job: Callable[..., Job[object]]) -> None:
         monkeypatch.setattr(reconstruct, "_reconstruction", job)
 
     return replace
 
 
-def finished(*_, **__) -> Job:
+def finished(*_, **__) -> Job[object]:
     yield Stage("Working")
     yield Note("Background estimated")
     yield Progress(0.5, 1)
     yield Preview(np.ones((32, 40), np.float32))
-    yield Result(result_of())
+    return result_of()
 
 
-def endless(*_, **__) -> Job:
+def endless(*_, **__) -> Job[object]:
     while True:
         time.sleep(0.01)
         yield Preview(np.ones((32, 40), np.float32))
 
 
-def raising(error: Exception) -> Callable[..., Job]:
-    def job(*_, **__) -> Job:
+def raising(error: Exception) -> Callable[..., Job[object]]:
+    def job(*_, **__) -> Job[object]:
         yield Stage("Working")
         raise error
 
@@ -163,10 +163,10 @@ def test_deleting_the_stack_during_a_run_does_no_harm(
 ) -> None:
     go_on = threading.Event()
 
-    def job(*_, **__) -> Job:
+    def job(*_, **__) -> Job[object]:
         yield Stage("Working")
         go_on.wait(10)
-        yield Result(result_of())
+        return result_of()
 
     run_instead(job)
     with qtbot.waitSignal(widget.runner.ended):

@@ -54,7 +54,7 @@ def estimate(
                 },
             }
         )
-        found: Estimate = run_with_progress(job(opened, given.camera, frames_of(frames)))
+        found = run_with_progress(job(opened, given.camera, frames_of(frames)))
     notes = list(found.notes)
     if known is None and found.psf_sigma_px is not None:
         notes.append(

@@ -86,7 +86,7 @@ def fluctuation(
     """
     from napari_unfold.files.atomic import output_folder
     from napari_unfold.files.opening import open_stack
-    from napari_unfold.fluctuation.sharpen import FluctuationResult, unfold_fluctuations
+    from napari_unfold.fluctuation.sharpen import unfold_fluctuations
 
     with settings_checked(), open_stack(stack) as opened:
         recipe = Recipe.model_validate(
@@ -115,7 +115,7 @@ def fluctuation(
             loss=loss,
         )
         output_folder(out)
-        result: FluctuationResult = run_with_progress(
+        result = run_with_progress(
             unfold_fluctuations(opened, recipe, chosen, frames=frames_of(frames), device=device)
         )
         result.save(out)

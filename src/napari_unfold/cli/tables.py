@@ -141,7 +141,7 @@ def drift(
     from napari_unfold.files.curves import write_curve
     from napari_unfold.files.figures import check_figure_name, save_chart
     from napari_unfold.files.localizations import write_localizations
-    from napari_unfold.tables.drift import DriftCorrection, correct_drift
+    from napari_unfold.tables.drift import correct_drift
 
     if figure is not None:
         check_figure_name(figure)
@@ -153,7 +153,7 @@ def drift(
         },
     )
     job = correct_drift(_read(table, camera_pixel_nm), chosen)
-    found: DriftCorrection = run_with_progress(job)
+    found = run_with_progress(job)
     files: dict[Path | None, _Write] = {
         out: partial(write_localizations, found.table),
         curve: partial(write_curve, found.curve),
@@ -191,7 +191,7 @@ def frc(
     """Measure the resolution by Fourier ring correlation, at 1/7."""
     from napari_unfold.files.curves import write_curve
     from napari_unfold.files.figures import check_figure_name, save_chart
-    from napari_unfold.tables.frc import RingCorrelation, measure_resolution
+    from napari_unfold.tables.frc import measure_resolution
 
     if figure is not None:
         check_figure_name(figure)
@@ -200,7 +200,7 @@ def frc(
         {"halves": halves, "pixel_size_nm": number_or("auto", pixel_size_nm, "--pixel-size-nm")},
     )
     job = measure_resolution(_read(table, camera_pixel_nm), chosen)
-    found: RingCorrelation = run_with_progress(job)
+    found = run_with_progress(job)
     files: dict[Path | None, _Write] = {
         curve: partial(write_curve, found.curve),
         figure: partial(save_chart, found.chart()),
@@ -238,7 +238,6 @@ def render(
 ) -> None:
     """Render localizations as an image that begins at the corner of the camera image."""
     from napari_unfold.files.images import write_image
-    from napari_unfold.tables.render import RenderedImage
     from napari_unfold.tables.render import render as job
 
     if out.suffix.lower() not in {".tif", ".tiff"}:
@@ -255,9 +254,7 @@ def render(
     if size_nm is not None and not all(0 < side < float("inf") for side in size_nm):
         raise UnfoldError("--size-nm: both sides must be positive", "Give width and height in nm")
     field = None if size_nm is None else size_nm[::-1]
-    rendered: RenderedImage = run_with_progress(
-        job(_read(table, camera_pixel_nm), chosen, size_nm=field)
-    )
+    rendered = run_with_progress(job(_read(table, camera_pixel_nm), chosen, size_nm=field))
     write_image(rendered.image, out, rendered.pixel_size_nm)
     height, width = rendered.image.shape
     typer.echo(

@@ -107,7 +107,7 @@ def train(
     from napari_unfold.files.localizations import read_localizations
     from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import load_preset, save_preset
-    from napari_unfold.learning.learn import Learned, learn
+    from napari_unfold.learning.learn import learn
 
     if not simulate and truth is None:
         raise InputError(
@@ -153,7 +153,7 @@ def train(
 
     def keep(event: jobs.Event) -> None:
         # an interrupted training leaves the best so far, from which it can be resumed
-        if isinstance(event, jobs.Checkpoint | jobs.Result):
+        if isinstance(event, jobs.Checkpoint):
             save_preset(event.value.preset, out)
 
     job = learn(
@@ -166,9 +166,10 @@ def train(
         resume=load_preset(out) if resume else None,
         device=device,
     )
-    learned: Learned = run_with_progress(job, keep)
+    learned = run_with_progress(job, keep)
+    save_preset(learned.preset, out)
     first, best = learned.history[0], learned.preset.scores[1].value
     typer.echo(
-        f"{loss} loss {first['validation loss']:.4g} before, {best:.4g} after "
+        f"{loss} loss {first.validation_loss:.4g} before, {best:.4g} after "
         f"{len(learned.history) - 1} steps ({learned.outcome}), written to {out}"
     )

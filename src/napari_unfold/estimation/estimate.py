@@ -17,7 +17,7 @@ from napari_unfold.estimation.photon_transfer import NoiseWindows, PhotonTransfe
 from napari_unfold.estimation.psf_width import SIGMA_RANGE_PX, TILE_PX, FluctuationSpectrum
 from napari_unfold.estimation.sample import SAMPLE_PIXELS, frame_range, sample_runs
 from napari_unfold.files.stacks import Stack
-from napari_unfold.jobs import Job, Progress, Result, Stage
+from napari_unfold.jobs import Job, Progress, Stage
 from napari_unfold.settings.microscope import Camera
 
 USUAL_EXCESS_NOISE = 2.0
@@ -68,7 +68,9 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
 
-def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(None)) -> Job:
+def estimate(
+    stack: Stack, camera: Camera | None = None, frames: slice = slice(None)
+) -> Job[Estimate]:
     """Estimate the PSF, and offset and gain of the camera.
 
     The molecules have to blink, at any density. Drift, bleaching and structures that stay on do
@@ -85,7 +87,10 @@ def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(N
     Yields
     ------
     Event
-        The value of the `Result` is an `Estimate`.
+
+    Returns
+    -------
+    Estimate
 
     Raises
     ------
@@ -121,7 +126,7 @@ def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(N
     excess_noise = (camera and camera.known_excess_noise) or USUAL_EXCESS_NOISE
     read_noise = (camera and camera.read_noise_photons) or 0.0
     transfer = windows.fit(psf.value, excess_noise, read_noise, per_block)
-    yield Result(_judged(psf, transfer, windows.whiteness(psf.value)))
+    return _judged(psf, transfer, windows.whiteness(psf.value))
 
 
 def _check(stack: Stack, span: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ from napari_unfold.estimation.estimate import Estimate, estimate
 from napari_unfold.estimation.observe import checked_camera
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import CameraModel, to_photons, unknown_type
-from napari_unfold.jobs import Event, Note, Result
+from napari_unfold.jobs import Event, Note
 from napari_unfold.settings.microscope import Camera
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ def _photon_transfer(
     found: Estimate | None = None
     reason = ""
     try:
-        for event in estimate(stack, camera, slice(*span)):
-            if isinstance(event, Result):
-                found = event.value
-            else:
-                yield event
+        found = yield from estimate(stack, camera, slice(*span))
     except InputError as error:
         reason = error.problem
     if found is not None and found.transfer is not None:

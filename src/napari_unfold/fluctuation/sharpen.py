@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,14 @@ from napari_unfold.jobs import (
     Device,
     Event,
     Job,
-    Metric,
+    Metrics,
     Note,
     Preview,
     Progress,
-    Result,
     Stage,
+    Throttle,
     choose_device,
+    translated,
 )
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.settings.fluctuation import Fluctuation
@@ -69,7 +70,6 @@ START_OFF = 1.3
 """Learning starts from a PSF that is wrong by this factor, so that it cannot just stay."""
 
 DISAGREEMENT = 0.05
-SECONDS_BETWEEN_EVENTS = 0.15
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class FluctuationResult:
         Sigma estimated from the stack alone and its standard error.
     learned_sigma_nm : float or None
         Sigma learned on simulated patterns.
-    history : list of dict
-        Metrics of every learning step.
+    history : list of Metrics
+        Those of every learning step.
     settings : Fluctuation
     pixel_size_nm : float
         Of the camera.
@@ -111,7 +111,7 @@ class FluctuationResult:
     data_sigma_nm: float | None
     data_sigma_error_nm: float | None
     learned_sigma_nm: float | None
-    history: list[dict[str, float]]
+    history: list[Metrics]
     settings: Fluctuation
     pixel_size_nm: float
     upsampling: int
@@ -161,7 +161,7 @@ def unfold_fluctuations(
     *,
     frames: slice = slice(None),
     device: Device = "auto",
-) -> Job:
+) -> Job[FluctuationResult]:
     """Sharpen the variance, lag-1 covariance or mean of a stack, with a PSF that may be unknown.
 
     Parameters
@@ -177,7 +177,11 @@ def unfold_fluctuations(
     Yields
     ------
     Event
-        `Metric` at every learning step; the last is a `Result` that holds a `FluctuationResult`.
+        `Metric` at every learning step.
+
+    Returns
+    -------
+    FluctuationResult
 
     Raises
     ------
@@ -187,17 +191,21 @@ def unfold_fluctuations(
         If the sharpened image does not fit into memory.
     """
     notes: list[str] = []
-    for event in _unfold(stack, recipe, settings, frames, choose_device(device)):
+
+    def noted(event: Event) -> Event:
         if isinstance(event, Note):
             notes.append(event.text)
-        elif isinstance(event, Result):
-            event.value.record["notes"] = notes
-        yield event
+        return event
+
+    job = _unfold(stack, recipe, settings, frames, choose_device(device))
+    result = yield from translated(job, noted)
+    result.record["notes"] = notes
+    return result
 
 
 def _unfold(
     stack: Stack, recipe: Recipe, settings: Fluctuation, frames: slice, device: torch.device
-) -> Job:
+) -> Job[FluctuationResult]:
     started = time.monotonic()
     span = frame_range(frames, stack.shape[0])
     if span[1] - span[0] < MIN_FRAMES:
@@ -252,9 +260,9 @@ def _unfold(
         recipe=recipe.model_dump(mode="json"),
         fluctuation=settings.model_dump(mode="json"),
         network=parameters.model_dump(mode="json"),
-        history=result.history,
+        history=[asdict(step) for step in result.history],
     )
-    yield Result(result)
+    return result
 
 
 def psf_image(psf: PSF, upsampling: int) -> NDArray[np.float32]:
@@ -306,13 +314,7 @@ def _estimated_sigma(
     """Return the PSF sigma in pixels that the stack itself tells, if it does."""
     if min(stack.shape[1:]) < MIN_SIZE_PX:
         return None
-    found: Measured | None = None
-    for event in estimate(stack, camera, slice(*span)):
-        if isinstance(event, Result):
-            found = event.value.psf_sigma_px
-        else:
-            yield event
-    return found
+    return (yield from estimate(stack, camera, slice(*span))).psf_sigma_px
 
 
 def _first_psf(recipe: Recipe, settings: Fluctuation, seen: _Seen) -> Generator[Event, None, PSF]:
@@ -378,13 +380,7 @@ def _learn(
         operator, start, learning, checking, make_loss(Training(loss=settings.loss), 1.0),
         outer_iterations=settings.learning_steps,
     )  # fmt: skip
-    for event in job:
-        if isinstance(event, Metric):
-            yield Metric(event.iteration, _in_nm(event.values, nm))
-        elif isinstance(event, Result):
-            found: LearnedPSF = event.value
-        else:
-            yield event
+    found = yield from job
     fwhm = [FWHM_PER_SIGMA * s * nm for s in (psf.sigma_px, found.sigma_px)]
     yield Note(
         f"Learned on patterns simulated with a PSF of FWHM {fwhm[0]:.0f} nm, from a start "
@@ -395,12 +391,7 @@ def _learn(
             "What was learned is not the PSF of the simulation: at this noise the patterns do not "
             "tell it. Rely on the PSF of the data, or use more frames"
         )
-    history = [_in_nm(values, nm) for values in found.history]
-    return replace(found, history=history)
-
-
-def _in_nm(values: dict[str, float], pixel_size_nm: float) -> dict[str, float]:
-    return {**values, "PSF sigma": values["PSF sigma"] * pixel_size_nm}
+    return found
 
 
 def _parameters(
@@ -426,12 +417,11 @@ def _sharpen(
 ) -> Generator[Event, None, NDArray[np.float32]]:
     """Run the network over one image."""
     yield Stage("Sharpening the image")
-    reported = time.monotonic()
+    throttle = Throttle()
     try:
         network = UnfoldedNetwork(operator, parameters, device=y.device)
         for k, x in enumerate(iterates_in_place(network, y, torch.zeros_like(y))):
-            if time.monotonic() - reported > SECONDS_BETWEEN_EVENTS:
-                reported = time.monotonic()
+            if throttle.is_due():
                 yield Progress(k + 1, parameters.iterations)
                 yield Preview(x.cpu().numpy().copy())
     except (torch.OutOfMemoryError, MemoryError) as error:

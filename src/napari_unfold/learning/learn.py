@@ -20,7 +20,16 @@ from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.imaging.grid import Grid
-from napari_unfold.jobs import Checkpoint, Device, Event, Job, Note, Result, choose_device
+from napari_unfold.jobs import (
+    Checkpoint,
+    Device,
+    Event,
+    Job,
+    Metrics,
+    Note,
+    choose_device,
+    translated,
+)
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Outcome, Trained, train
@@ -50,8 +59,8 @@ class Learned:
     before, after, truth : array (qY, qX)
         One validation frame as the classical and as the learned network see it, and its
         molecules, in photons per fine pixel.
-    history : list of dict
-        Metrics of every learning step.
+    history : list of Metrics
+        Those of every learning step.
     best : int
         Learning step of `preset`.
     outcome : str
@@ -62,7 +71,7 @@ class Learned:
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     truth: NDArray[np.float32]
-    history: list[dict[str, float]]
+    history: list[Metrics]
     best: int
     outcome: Outcome
 
@@ -87,7 +96,7 @@ def learn(
     frames: slice = slice(None),
     resume: Preset | None = None,
     device: Device = "auto",
-) -> Job:
+) -> Job[Learned]:
     """Learn a preset.
 
     Parameters
@@ -111,8 +120,11 @@ def learn(
     Yields
     ------
     Event
-        `Metric` at every learning step, `Checkpoint` (a `Learned`) at every improvement; the last
-        is a `Result` that holds a `Learned`.
+        `Metric` at every learning step, `Checkpoint` (a `Learned`) at every improvement.
+
+    Returns
+    -------
+    Learned
 
     Raises
     ------
@@ -153,13 +165,11 @@ def learn(
         outer_iterations=training.outer_iterations,
         search_start=resume is None,
     )
-    for event in job:
-        if isinstance(event, Checkpoint):
-            yield Checkpoint(learned(event.value))
-        elif isinstance(event, Result):
-            yield Result(learned(event.value))
-        else:
-            yield event
+
+    def usable(event: Event) -> Event:
+        return Checkpoint(learned(event.value)) if isinstance(event, Checkpoint) else event
+
+    return learned((yield from translated(job, usable)))
 
 
 def truth_images(
@@ -327,12 +337,12 @@ def _preset(
         trained_on=f"{source}; {training.loss} loss, {recipe.solver.penalty} penalty, "
         f"{len(trained.parameters.step_sizes)} iterations, learned from {learned_from} frames.",
         scores=[
-            PresetScore(data=held_out, metric=metric, value=round(values[key], 5))
-            for metric, values, key in (
-                (f"{training.loss} loss before learning", start, "validation loss"),
-                (f"{training.loss} loss", best, "validation loss"),
-                ("mean Jaccard index of pixels before learning", start, "Jaccard index"),
-                ("mean Jaccard index of pixels", best, "Jaccard index"),
+            PresetScore(data=held_out, metric=metric, value=round(value, 5))
+            for metric, value in (
+                (f"{training.loss} loss before learning", start.validation_loss),
+                (f"{training.loss} loss", best.validation_loss),
+                ("mean Jaccard index of pixels before learning", start.jaccard),
+                ("mean Jaccard index of pixels", best.jaccard),
             )
         ],
         upsampling=recipe.solver.upsampling,

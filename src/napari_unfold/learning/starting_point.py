@@ -51,7 +51,7 @@ def best_start(
             with torch.no_grad():
                 network.threshold.fill_(threshold)
             metrics = appraise(network, few, x, loss)
-            if metrics["filled pixels"] and worth(metrics, loss) > best_worth:
+            if metrics.filled_pixels and worth(metrics, loss) > best_worth:
                 best_worth = worth(metrics, loss)
                 best = trial.model_copy(update={"threshold_photons": threshold})
         yield Progress(i + 1, len(points))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -20,10 +20,10 @@ from napari_unfold.jobs import (
     Event,
     Job,
     Metric,
+    Metrics,
     Note,
     Preview,
     Progress,
-    Result,
     Stage,
     in_background,
 )
@@ -58,8 +58,8 @@ class Trained:
     ----------
     parameters : NetworkParameters
         The best on the validation frames.
-    history : list of dict
-        Metrics of every outer iteration; the first is that of the start.
+    history : list of Metrics
+        Those of every outer iteration; the first is that of the start.
     best : int
         Outer iteration of `parameters`.
     outcome : str
@@ -67,7 +67,7 @@ class Trained:
     """
 
     parameters: NetworkParameters
-    history: list[dict[str, float]]
+    history: list[Metrics]
     best: int
     outcome: Outcome
 
@@ -81,7 +81,7 @@ def train(
     *,
     outer_iterations: int = 40,
     search_start: bool = True,
-) -> Job:
+) -> Job[Trained]:
     """Learn step sizes, weight, threshold and what the penalty has to learn.
 
     Parameters
@@ -102,8 +102,11 @@ def train(
     Yields
     ------
     Event
-        `Metric` and `Checkpoint` (holding a `Trained`) at every outer iteration; the last is a
-        `Result` that holds a `Trained`.
+        `Metric` and `Checkpoint` (holding a `Trained`) at every outer iteration.
+
+    Returns
+    -------
+    Trained
     """
     if search_start:
         start = yield from best_start(operator, start, training, loss)
@@ -113,15 +116,15 @@ def train(
     best = Trained(start, [], 0, "learned")
     best_worth = -math.inf
     outcome: Outcome = "learned"
-    history: list[dict[str, float]] = []
+    history: list[Metrics] = []
     for iteration in range(outer_iterations + 1):
         value = yield from in_background(learner.step if iteration else learner.loss_at_start)
         x = yield from in_background(partial(unfold, network, validation))
-        metrics = appraise(network, validation, x, loss) | {"training loss": value}
+        metrics = replace(appraise(network, validation, x, loss), training_loss=value)
         history.append(metrics)
         yield Progress(iteration, outer_iterations)
         yield Metric(iteration, metrics)
-        if not math.isfinite(metrics["validation loss"]):
+        if not math.isfinite(metrics.validation_loss):
             outcome = "diverged"
             break
         if worth(metrics, loss) > best_worth:
@@ -130,12 +133,12 @@ def train(
             best = Trained(parameters, list(history), iteration, "learned")
             yield Checkpoint(best)
             yield Preview(x[0].cpu().numpy())
-        empty = metrics["filled pixels"] == 0
+        empty = metrics.filled_pixels == 0
         if (empty or learner.is_stalled()) and not learner.start_again(best.parameters):
             outcome = "zero" if empty else "stalled"
             break
     yield from _explain(outcome)
-    yield Result(Trained(best.parameters, history, best.best, outcome))
+    return Trained(best.parameters, history, best.best, outcome)
 
 
 def has_stalled(losses: list[float], after: int, improvement: float) -> bool:

@@ -28,15 +28,15 @@ from napari_unfold.jobs import (
     Note,
     Preview,
     Progress,
-    Result,
     Stage,
+    Throttle,
     choose_device,
+    translated,
 )
 from napari_unfold.reconstruction.prepare import Setup, prepare
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.inference import iterates_in_place
 
-SECONDS_BETWEEN_EVENTS = 0.15
 MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
 """For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
 FINE_IMAGES_PER_FRAME = 12
@@ -104,7 +104,7 @@ def reconstruct(
     frames: slice = slice(None),
     device: Device = "auto",
     save_frames: Path | None = None,
-) -> Job:
+) -> Job[Reconstruction]:
     """Reconstruct and localize a stack of any length, batch by batch.
 
     Parameters
@@ -122,7 +122,10 @@ def reconstruct(
     Yields
     ------
     Event
-        The last is a `Result` that holds a `Reconstruction`.
+
+    Returns
+    -------
+    Reconstruction
 
     Raises
     ------
@@ -158,17 +161,15 @@ def reconstruct(
             yield Preview((light / (start - first)).astype(np.float32))
     localizations = pd.concat(tables, ignore_index=True)
     seconds = time.monotonic() - started
-    yield Result(
-        Reconstruction(
-            image=(light / total).astype(np.float32),
-            localizations=localizations,
-            background=setup.background,
-            molecule_photons=setup.molecule_photons,
-            pixel_size_nm=recipe.optics.pixel_size_nm,
-            upsampling=setup.grid.upsampling,
-            recipe=recipe,
-            record=setup.record(stack, preset, len(localizations), seconds),
-        )
+    return Reconstruction(
+        image=(light / total).astype(np.float32),
+        localizations=localizations,
+        background=setup.background,
+        molecule_photons=setup.molecule_photons,
+        pixel_size_nm=recipe.optics.pixel_size_nm,
+        upsampling=setup.grid.upsampling,
+        recipe=recipe,
+        record=setup.record(stack, preset, len(localizations), seconds),
     )
 
 
@@ -180,27 +181,20 @@ def _unfold(
     frames = to_photons(stack.read(start, stop), setup.camera)
     y = torch.as_tensor(frames, device=setup.device)
     b = torch.as_tensor(setup.background, device=setup.device)
-    reported = time.monotonic()
+    throttle = Throttle()
 
-    def tick(share: float) -> Generator[Event, None, None]:
-        nonlocal reported
-        if time.monotonic() - reported > SECONDS_BETWEEN_EVENTS:
-            reported = time.monotonic()
-            yield Progress(done + share * (stop - start), total)
+    def progress(share: float) -> Progress | None:
+        return Progress(done + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
     iterates = iterates_in_place(setup.network, y + pedestal, b + pedestal)
     for k in range(setup.parameters.iterations):
         x = next(iterates)
-        yield from tick((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations)
-    localizing = setup.localizer(x, y, b)
-    while True:
-        try:
-            share = next(localizing)
-        except StopIteration as end:
-            found = end.value
-            break
-        yield from tick(1 - LOCALIZATION_SHARE * (1 - share))
+        if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
+            yield event
+    found = yield from translated(
+        setup.localizer(x, y, b), lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share))
+    )
     table = setup.localizer.table(found, start, setup.background)
     return x.cpu().numpy(), table
 

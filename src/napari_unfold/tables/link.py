@@ -7,7 +7,6 @@ of a molecule is the weighted mean of what was found of it so far.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_unfold.errors import InputError
-from napari_unfold.jobs import Event, Job, Note, Progress, Result, Stage
+from napari_unfold.jobs import Event, Job, Note, Progress, Stage, Throttle
 from napari_unfold.settings.tables import Merging
 from napari_unfold.tables.columns import validate
 from napari_unfold.tables.evaluate import nearest_first
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUMMED = ("photons", "detections")
-_SECONDS_PER_EVENT = 0.1
 
 
-def link(table: pd.DataFrame, settings: Merging) -> Job:
+def link(table: pd.DataFrame, settings: Merging) -> Job[pd.DataFrame]:
     """Merge localizations of the same molecule in consecutive frames.
 
     Positions and all other values become means weighted with ``1 / uncertainty^2``, or with the
@@ -45,7 +43,11 @@ def link(table: pd.DataFrame, settings: Merging) -> Job:
     Yields
     ------
     Event
-        Last of all a `Result` with the table of molecules, ordered by frame.
+
+    Returns
+    -------
+    DataFrame
+        The molecules, ordered by frame.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def link(table: pd.DataFrame, settings: Merging) -> Job:
     yield Note(f"Positions are means weighted by {name}.")
     molecule = np.zeros(len(table), np.intp)
     yield from _assign(table, weight, known, settings, molecule)
-    yield Result(_merged(table, weight, molecule))
+    return _merged(table, weight, molecule)
 
 
 def _uncertainty(table: pd.DataFrame) -> NDArray[np.float64] | None:
@@ -100,7 +102,7 @@ def _assign(
     # of each molecule so far, of which there are at most as many as localizations
     mean, total, last = np.zeros_like(xy), np.zeros(len(xy)), np.zeros(len(xy), np.int64)
     visible, count = np.empty(0, np.intp), 0
-    told = time.monotonic()
+    throttle = Throttle()
     in_nm = uncertainty is None or settings.radius_unit == "nm"
     for done, (frame, start, stop) in enumerate(zip(frames, starts, stops, strict=True)):
         visible = visible[last[visible] >= frame - 1 - settings.dark_frames]
@@ -117,8 +119,7 @@ def _assign(
         mean[found] += (xy[new] - mean[found]) * (weight[new] / total[found])[:, None]
         last[found] = frame
         visible = np.union1d(visible, found)
-        if time.monotonic() - told > _SECONDS_PER_EVENT:
-            told = time.monotonic()
+        if throttle.is_due():
             yield Progress(done, len(frames))
 
 

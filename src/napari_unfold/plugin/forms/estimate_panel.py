@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
@@ -94,7 +94,7 @@ class EstimatePanel(QWidget):
         self.runner.ended.connect(self._on_ended)
         self.refresh()
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job[Any]) -> None:
         """Run an estimation in the background and show what it brings."""
         self.clear()
         self._stage_text = "Starting"
