@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from napari_unfold.files.opening import open_stack
 from napari_unfold.fluctuation.learn_psf import LearnedPSF, learn_psf
-from napari_unfold.fluctuation.sharpen import FluctuationResult, unfold_fluctuations
+from napari_unfold.fluctuation.sharpen import unfold_fluctuations
+from napari_unfold.fluctuation.sharpened import FluctuationResult
 from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.settings.fluctuation import (

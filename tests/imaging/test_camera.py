@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_unfold.errors import InputError
-from napari_unfold.estimation.observe import check_offset, check_range, dark_noise_photons
+from napari_unfold.estimation.check_camera import check_offset, check_range, dark_noise_photons
 from napari_unfold.imaging.camera import CameraModel, noise_variance, to_photons
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.simulated_microscope import EMCCD

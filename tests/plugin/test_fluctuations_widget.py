@@ -142,7 +142,9 @@ def test_the_psf_has_the_scale_of_the_reconstruction_and_states_its_width(
 
 def test_the_curve_of_sigma_stands_beside_that_of_the_data(widget, calls, qtbot) -> None:
     run(widget, qtbot)
-    assert widget.plot.curve("PSF sigma") == ([0, 1, 2], [140.0, 130.0, 120.0])
+    steps, sigmas = widget.plot.curve("PSF sigma")
+    assert steps == [0, 1, 2]
+    assert sigmas == pytest.approx([140.0, 130.0, 120.0])
     assert widget.plot.curve("of the data") == ([0, 1, 2], [110.0, 110.0, 110.0])
     widget.plot.draw()
     assert not widget.plot.isHidden()

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from napari_unfold.errors import InputError
+from napari_unfold.estimation.check_camera import checked_camera
 from napari_unfold.estimation.estimate import Estimate, estimate
-from napari_unfold.estimation.observe import checked_camera
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import CameraModel, to_photons, unknown_type
 from napari_unfold.jobs import Event, Note

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
+from napari_unfold.estimation.observe import observe_molecules
 from napari_unfold.files.presets import Preset, PresetScore
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.camera import to_photons
-from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.imaging.forward import ForwardOperator, forward_operator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import (
     Checkpoint,
@@ -33,11 +34,10 @@ from napari_unfold.jobs import (
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Outcome, Trained, train
-from napari_unfold.reconstruction.prepare import prepare
+from napari_unfold.reconstruction.prepare import pedestal_photons, untrained
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
-from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -219,9 +219,9 @@ def _training_data(
         return (yield from _from_stack(recipe, stack, truth, slice(first, last), device, source))
     photons, background = recipe.solver.molecule_photons, recipe.background.photons
     if stack is not None:
-        setup = yield from prepare(stack, _classical(recipe), None, frames, device)
-        photons, background = setup.molecule_photons, float(np.median(setup.background))
-        recipe = recipe.model_copy(update={"camera": setup.recipe.camera})
+        seen = yield from observe_molecules(stack, recipe, frames)
+        photons, background = seen.molecule_photons, float(np.median(seen.background))
+        recipe = seen.recipe
         yield Note(
             f"Simulating {training.density_per_um2:g} molecules per µm² of {photons:.0f} photons "
             f"on a background of {background:.3g}"
@@ -270,12 +270,14 @@ def _from_stack(
     source: str,
 ) -> Generator[Event, None, _Data]:
     """Training frames from a stack whose molecules are known."""
-    setup = yield from prepare(stack, _classical(recipe), None, frames, device)
-    first, last = setup.frames
-    photons = to_photons(stack.read(first, last), setup.camera)
-    y = torch.as_tensor(photons, device=device) + setup.pedestal_photons
-    b = torch.as_tensor(setup.background, device=device) + setup.pedestal_photons
-    images = truth_images(truth, range(first, last), setup.grid, setup.molecule_photons)
+    seen = yield from observe_molecules(stack, recipe, frames)
+    pedestal = pedestal_photons(seen)
+    first, last = seen.frames
+    photons = to_photons(stack.read(first, last), seen.camera)
+    y = torch.as_tensor(photons, device=device) + pedestal
+    b = torch.as_tensor(seen.background, device=device) + pedestal
+    grid = Grid(seen.shape, recipe.optics.pixel_size_nm, recipe.solver.upsampling)
+    images = truth_images(truth, range(first, last), grid, seen.molecule_photons)
     if not images.any():
         raise InputError(
             "none of the true molecules lies in the chosen frames",
@@ -283,15 +285,8 @@ def _from_stack(
             field="stack",
         )
     known = TrainingSet(y, b, torch.as_tensor(images, device=device))
-    start = classical_parameters(
-        setup.network.operator,
-        setup.molecule_photons,
-        float(b.min()),
-        fidelity=recipe.solver.fidelity,
-        penalty=recipe.solver.penalty,
-        iterations=recipe.solver.iterations,
-    )
-    return _Data(setup.network.operator, known, start, source)
+    operator = forward_operator(seen.shape, grid.upsampling, seen.psf, device=device)
+    return _Data(operator, known, untrained(operator, seen), source)
 
 
 def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> NetworkParameters:
@@ -310,11 +305,6 @@ def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> Networ
             field="solver.iterations",
         )
     return network.for_data(start.reference)
-
-
-def _classical(recipe: Recipe) -> Recipe:
-    """Leave the network small where only the estimates are wanted."""
-    return recipe.model_copy(update={"solver": recipe.solver.model_copy(update={"iterations": 1})})
 
 
 def _preset(

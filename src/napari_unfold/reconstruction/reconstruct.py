@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import OutOfMemoryError
+from napari_unfold.estimation.observe import observe_molecules
 from napari_unfold.files.images import FrameWriter, write_image
 from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import Preset
@@ -33,7 +34,7 @@ from napari_unfold.jobs import (
     choose_device,
     translated,
 )
-from napari_unfold.reconstruction.prepare import Setup, prepare
+from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.inference import iterates_in_place
 
@@ -64,6 +65,7 @@ class Reconstruction:
     upsampling : int
         Fine pixels per camera pixel.
     recipe : Recipe
+        As it was used.
     record : dict
         How the result came about, ready for JSON.
     """
@@ -135,8 +137,11 @@ def reconstruct(
         If not even a single frame fits into memory.
     """
     started = time.monotonic()
-    setup = yield from prepare(stack, recipe, preset, frames, choose_device(device))
-    first, last = setup.frames
+    chosen = choose_device(device)
+    check_preset(preset, recipe)  # refused before the stack is read
+    seen = yield from observe_molecules(stack, recipe, frames)
+    setup = prepare(seen, preset, chosen)
+    first, last = seen.frames
     total = last - first
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
@@ -164,11 +169,11 @@ def reconstruct(
     return Reconstruction(
         image=(light / total).astype(np.float32),
         localizations=localizations,
-        background=setup.background,
-        molecule_photons=setup.molecule_photons,
+        background=seen.background,
+        molecule_photons=seen.molecule_photons,
         pixel_size_nm=recipe.optics.pixel_size_nm,
         upsampling=setup.grid.upsampling,
-        recipe=recipe,
+        recipe=setup.recipe,
         record=setup.record(stack, preset, len(localizations), seconds),
     )
 
@@ -177,10 +182,11 @@ def _unfold(
     stack: Stack, setup: Setup, start: int, stop: int
 ) -> Generator[Event, None, tuple[NDArray[np.float32], pd.DataFrame]]:
     """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
-    done, total = start - setup.frames[0], setup.frames[1] - setup.frames[0]
-    frames = to_photons(stack.read(start, stop), setup.camera)
+    seen = setup.seen
+    done, total = start - seen.frames[0], seen.frames[1] - seen.frames[0]
+    frames = to_photons(stack.read(start, stop), seen.camera)
     y = torch.as_tensor(frames, device=setup.device)
-    b = torch.as_tensor(setup.background, device=setup.device)
+    b = torch.as_tensor(seen.background, device=setup.device)
     throttle = Throttle()
 
     def progress(share: float) -> Progress | None:
@@ -195,7 +201,7 @@ def _unfold(
     found = yield from translated(
         setup.localizer(x, y, b), lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share))
     )
-    table = setup.localizer.table(found, start, setup.background)
+    table = setup.localizer.table(found, start, seen.background)
     return x.cpu().numpy(), table
 
 

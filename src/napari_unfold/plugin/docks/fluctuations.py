@@ -20,7 +20,7 @@ from napari_unfold.settings.microscope import FWHM_PER_SIGMA
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_unfold.fluctuation.sharpen import FluctuationResult
+    from napari_unfold.fluctuation.sharpened import FluctuationResult
 
 PLOTS = {
     "Loss": {"training loss": "#4c9be8", "validation loss": "#f0903c"},
