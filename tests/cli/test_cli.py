@@ -98,8 +98,8 @@ def test_the_whole_job(folder, tmp_path):
 
 def test_settings_reach_the_job(folder, tmp_path):
     done = napari_unfold(
-        "reconstruct", folder / "cells.tif", *QUICK, "--camera", "other", "--psf-sigma-nm", 120, "--pixel-size-nm", 110,
-        "--camera-offset", 90, "--adu-per-photon", 1.5, "--excess-noise", 1.4,
+        "reconstruct", folder / "cells.tif", *QUICK, "--psf-sigma-nm", 120, "--pixel-size-nm", 110,
+        "--camera", "other", "--camera-offset", 90, "--adu-per-photon", 1.5, "--excess-noise", 1.4,
         "--read-noise-photons", 2, "--background", 25, "--fidelity", "kl", "--upsampling", 2,
         "--molecule-photons", 1200, "--frames", "1:4", "--device", "cpu", "--out", tmp_path,
     )  # fmt: skip
@@ -109,7 +109,8 @@ def test_settings_reach_the_job(folder, tmp_path):
     assert recipe["optics"]["psf_sigma_nm"] == 120
     assert recipe["optics"]["pixel_size_nm"] == 110
     assert recipe["camera"] == {
-        "type": "other", "offset_adu": 90, "adu_per_photon": 1.5, "excess_noise": 1.4, "read_noise_photons": 2,
+        "type": "other", "offset_adu": 90, "adu_per_photon": 1.5, "excess_noise": 1.4,
+        "read_noise_photons": 2,
     }  # fmt: skip
     assert recipe["background"]["photons"] == 25
     assert recipe["solver"]["fidelity"] == record["network"]["fidelity"] == "kl"
