@@ -159,7 +159,7 @@ def test_help(command):
         (["--psf-fwhm-nm", "258"], "type of the camera is missing"),
         (["--psf-fwhm-nm", "258", "--camera", "emccd"], "(option --camera-offset)"),
         (["--psf-fwhm-nm", "2.58"], "check both numbers and their units"),
-        (["--psf-fwhm-nm", "-258"], "--psf-fwhm-nm: -258"),
+        (["--psf-fwhm-nm", "-258"], "PSF FWHM of -258"),
         (["--psf-sigma-nm", "-110"], "PSF sigma (nm)"),
         (["--psf-fwhm-nm", "258", "--psf-sigma-nm", "110"], "given twice"),
         ([*PSF, "--pixel-size-nm", "0"], "Pixel size (nm)"),
