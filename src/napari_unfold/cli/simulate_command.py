@@ -10,6 +10,7 @@ import typer
 from napari_unfold.cli.options import Stated, takes_settings
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.training import SceneName
+from napari_unfold.simulation.simulated_microscope import BACKGROUND_PHOTONS, MOLECULE_PHOTONS
 
 
 @takes_settings("optics.pixel_size_nm", "optics.psf_sigma_nm", "camera")
@@ -28,14 +29,14 @@ def simulate(
     ] = 3.0,
     molecule_photons: Annotated[
         float, typer.Option("--molecule-photons", help="Mean light of a molecule. [photons/frame]")
-    ] = 1500.0,
+    ] = MOLECULE_PHOTONS,
     brightness_spread: Annotated[
         float,
         typer.Option("--brightness-spread", help="Standard deviation of the light over its mean."),
     ] = 0.2,
     background: Annotated[
         float, typer.Option("--background", help="Light without any molecule. [photons/pixel]")
-    ] = 20.0,
+    ] = BACKGROUND_PHOTONS,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stack.")] = 0,
 ) -> None:
     """Simulate a stack with known truth.
