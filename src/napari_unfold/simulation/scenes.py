@@ -19,7 +19,13 @@ from napari_unfold.settings.microscope import Background
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.exposure import expose
-from napari_unfold.simulation.simulated_microscope import MICROSCOPE, SIGMA_NM, completed
+from napari_unfold.simulation.simulated_microscope import (
+    BACKGROUND_PHOTONS,
+    MICROSCOPE,
+    MOLECULE_PHOTONS,
+    SIGMA_NM,
+    completed,
+)
 
 FILAMENT_RADIUS_NM = 12.5
 """Labels sit this far from the axis of a filament, as on an immunostained microtubule."""
@@ -55,9 +61,9 @@ def simulate(
     frames: int = 50,
     shape: tuple[int, int] = (64, 64),
     density_per_um2: float = 3.0,
-    molecule_photons: float = 1500.0,
+    molecule_photons: float = MOLECULE_PHOTONS,
     brightness_spread: float = 0.2,
-    background_photons: float = 20.0,
+    background_photons: float = BACKGROUND_PHOTONS,
     recipe: Recipe | None = None,
     seed: int = 0,
 ) -> Simulation:

@@ -7,6 +7,7 @@ from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 
 SIGMA_NM = 110.0
+MOLECULE_PHOTONS, BACKGROUND_PHOTONS = 1500.0, 20.0
 EMCCD = CameraModel(offset_adu=100.0, adu_per_photon=2.0, excess_noise=2.0, read_noise_photons=0.0)
 MICROSCOPE = Recipe(
     optics=Optics(pixel_size_nm=100.0, psf_sigma_nm=SIGMA_NM),
