@@ -121,6 +121,17 @@ def test_the_record_can_be_written_as_json_and_repeats_the_run(small):
     assert record["localizations"] == len(result.localizations)
 
 
+def test_the_record_tells_what_the_preset_made_of_the_settings(small):
+    preset = load_preset(DEFAULT_PRESET)
+    asked = SEEN.model_copy(update={"solver": Solver(penalty="l1", iterations=3)})
+    result = run_to_end(reconstruct(as_stack(small.stack), asked, preset, frames=slice(0, 1)))
+    used = result.record["recipe"]["solver"]
+    network = preset.networks["gaussian"]
+    assert (used["penalty"], used["iterations"]) == (network.penalty, network.iterations)
+    assert result.recipe.model_dump(mode="json") == result.record["recipe"]
+    assert result.record["psf"]["sigma_nm"] == pytest.approx(SEEN.optics.psf_sigma_nm)
+
+
 def test_frames_are_chosen_and_keep_their_numbers(small):
     stack = as_stack(small.stack)
     whole = run_to_end(reconstruct(stack, quick())).localizations
