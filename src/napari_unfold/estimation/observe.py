@@ -13,8 +13,8 @@ from napari_unfold.estimation.background import (
     detection_limit,
     estimate_background,
     estimate_crowding,
-    estimate_molecule_photons,
 )
+from napari_unfold.estimation.learn_molecules import learn_molecules
 from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
 from napari_unfold.files.stacks import Stack
@@ -23,6 +23,7 @@ from napari_unfold.imaging.camera import CameraModel, to_photons
 from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
 from napari_unfold.jobs import Job, Note, Stage
+from napari_unfold.localization.brightness import SPREAD, Brightness, BrightnessPrior
 from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
 
@@ -63,6 +64,8 @@ class MoleculeObservation(Observation):
     psf : PSF
     molecule_photons : float
         Photons of a typical molecule in one frame.
+    brightness : Brightness
+        What is expected of the photons of a molecule.
     detection_limit_photons : float
         Of the faintest molecule that stands out from the noise.
     crowding : array (Y, X)
@@ -71,6 +74,7 @@ class MoleculeObservation(Observation):
 
     psf: PSF
     molecule_photons: float
+    brightness: Brightness
     detection_limit_photons: float
     crowding: NDArray[np.float32]
 
@@ -117,20 +121,39 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     energy = forward_operator(seen.shape, recipe.solver.upsampling, psf).point_energy
     limit = detection_limit(seen.background, seen.camera, energy)
     photons = recipe.solver.molecule_photons
+    background, brightness = seen.background, None
     if photons == "auto":
-        photons = estimate_molecule_photons(sample, seen.background, seen.camera, energy)
-        seen.notes.append(
-            f"Typical molecule estimated: {photons:.0f} photons per frame"
-            if photons > limit
-            else "No molecules stand out from the noise; looking for the faintest that could"
+        yield Stage("Learning the brightness of molecules")
+        learned = yield from learn_molecules(
+            sample,
+            background,
+            seen.camera,
+            psf.sigma_px,
+            energy,
+            keep_background=recipe.background.photons != "auto",
         )
-        yield Note(seen.notes[-1])
+        if learned is None:
+            photons = limit
+            note = "No molecules stand out from the noise; looking for the faintest that could"
+        else:
+            photons, brightness, background = (
+                learned.photons,
+                learned.brightness,
+                learned.background,
+            )
+            note = (
+                f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
+                f"from {learned.spots} spots that stand alone"
+            )
+        seen.notes.append(note)
+        yield Note(note)
     return MoleculeObservation(
-        **vars(seen),
+        **{**vars(seen), "background": background},
         psf=psf,
         molecule_photons=photons,
+        brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
-        crowding=estimate_crowding(sample, seen.background, photons, psf.sigma_px),
+        crowding=estimate_crowding(sample, background, photons, psf.sigma_px),
     )
 
 
