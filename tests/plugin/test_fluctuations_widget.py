@@ -11,17 +11,21 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from pytestqt.qtbot import QtBot
 
-from napari_unfold.jobs import Job, Metric, Note, Preview, Progress, Result, Stage
+from napari_unfold.jobs import Job, Metric, Metrics, Note, Preview, Progress, Stage
 from napari_unfold.plugin.docks import fluctuations
 from napari_unfold.plugin.docks.fluctuations import FluctuationsWidget
 from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuation
-from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 from .conftest import outer_corners
 
 NM = {"scale": (1, 100, 100), "units": ("pixel", "nm", "nm")}
 PSF_NAME = "PSF sigma 110.0 nm, FWHM 259.0 nm"
+
+
+def metrics(step: int) -> Metrics:
+    return Metrics(validation_loss=1.0, training_loss=1.0, psf_sigma_px=1.4 - 0.1 * step)
 
 
 def result(settings: Fluctuation, steps: int = 3) -> SimpleNamespace:
@@ -37,7 +41,7 @@ def result(settings: Fluctuation, steps: int = 3) -> SimpleNamespace:
         data_sigma_nm=110.0,
         data_sigma_error_nm=1.0,
         learned_sigma_nm=115.0 if steps else None,
-        history=[{"PSF sigma": 140.0 - 10 * step} for step in range(steps)],
+        history=[metrics(step) for step in range(steps)],
         settings=settings,
         pixel_size_nm=100.0,
         upsampling=4,
@@ -59,7 +63,7 @@ def stack(viewer: ViewerModel) -> Image:
 @pytest.fixture
 def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
     widget = FluctuationsWidget(viewer)
-    widget.form.set_acquisition(Recipe(optics=Optics(pixel_size_nm=100)))
+    widget.form.set_acquisition(Recipe(camera=MICROSCOPE.camera))
 
     def stop(widget: FluctuationsWidget) -> None:
         widget.cancel()
@@ -74,16 +78,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """Put a short job in the place of the real one; return what it is called with."""
     calls: list[dict] = []
 
-    def job(stack, recipe, settings, **keywords) -> Job:
+    def job(stack, recipe, settings, **keywords) -> Job[object]:
         calls.append({"stack": stack, "recipe": recipe, "settings": settings, **keywords})
         steps = min(settings.learning_steps, 3)
         yield Stage("Learning the PSF")
         yield Note("PSF of this stack: FWHM 259 nm")
         for step in range(steps):
-            yield Metric(step, {"training loss": 1.0, "PSF sigma": 140.0 - 10 * step})
+            yield Metric(step, metrics(step))
         yield Progress(1, 2)
         yield Preview(np.ones((32, 40), np.float32))
-        yield Result(result(settings, steps))
+        return result(settings, steps)
 
     monkeypatch.setattr(fluctuations, "_sharpening", job)
     return calls
@@ -138,7 +142,9 @@ def test_the_psf_has_the_scale_of_the_reconstruction_and_states_its_width(
 
 def test_the_curve_of_sigma_stands_beside_that_of_the_data(widget, calls, qtbot) -> None:
     run(widget, qtbot)
-    assert widget.plot.curve("PSF sigma") == ([0, 1, 2], [140.0, 130.0, 120.0])
+    steps, sigmas = widget.plot.curve("PSF sigma")
+    assert steps == [0, 1, 2]
+    assert sigmas == pytest.approx([140.0, 130.0, 120.0])
     assert widget.plot.curve("of the data") == ([0, 1, 2], [110.0, 110.0, 110.0])
     widget.plot.draw()
     assert not widget.plot.isHidden()
@@ -160,7 +166,7 @@ def test_a_learned_psf_is_named_as_such(widget, viewer, calls, qtbot) -> None:
     ("changes", "key", "said"),
     [
         ({"psf_from": "settings"}, "optics.psf_sigma_nm", "PSF is missing"),
-        ({"weight": 2.0}, "fluctuation.weight", "Sparsity"),
+        ({"weight": 2.0}, "fluctuation.weight", "Weight"),
         ({"weight": "much"}, "fluctuation.weight", "'much' is not a number"),
         (
             {"psf_from": "learned", "learning_steps": 0},
@@ -184,7 +190,7 @@ def test_the_loss_matters_only_where_something_is_learned(widget) -> None:
 
 
 def test_cancel_leaves_the_layers_as_they_were(widget, viewer, monkeypatch, qtbot) -> None:
-    def endless(*_, **__) -> Job:
+    def endless(*_, **__) -> Job[object]:
         while True:
             time.sleep(0.01)
             yield Preview(np.ones((32, 40), np.float32))

@@ -18,12 +18,13 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.localizations import read_localizations
-from napari_unfold.jobs import Job, Note, Preview, Progress, Result, Stage
+from napari_unfold.jobs import Job, Note, Preview, Progress, Stage
 from napari_unfold.plugin.docks import reconstruct
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.layers import Placement, localization_layer
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 from .conftest import outer_corners, result_of
 
@@ -43,7 +44,7 @@ def stack(viewer: ViewerModel) -> Image:
 @pytest.fixture
 def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
     widget = ReconstructWidget(viewer)
-    widget.set_value(Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110)))
+    widget.set_value(MICROSCOPE)
 
     def stop(widget: ReconstructWidget) -> None:
         widget.cancel()
@@ -54,31 +55,31 @@ def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
 
 
 @pytest.fixture
-def run_instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Job]], None]:
+def run_instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Job[object]]], None]:
     """Put another job in the place of the reconstruction."""
 
-    def replace(job: Callable[..., Job]) -> None:
+    def replace(job: Callable[..., Job[object]]) -> None:
         monkeypatch.setattr(reconstruct, "_reconstruction", job)
 
     return replace
 
 
-def finished(*_, **__) -> Job:
+def finished(*_, **__) -> Job[object]:
     yield Stage("Working")
     yield Note("Background estimated")
     yield Progress(0.5, 1)
     yield Preview(np.ones((32, 40), np.float32))
-    yield Result(result_of())
+    return result_of()
 
 
-def endless(*_, **__) -> Job:
+def endless(*_, **__) -> Job[object]:
     while True:
         time.sleep(0.01)
         yield Preview(np.ones((32, 40), np.float32))
 
 
-def raising(error: Exception) -> Callable[..., Job]:
-    def job(*_, **__) -> Job:
+def raising(error: Exception) -> Callable[..., Job[object]]:
+    def job(*_, **__) -> Job[object]:
         yield Stage("Working")
         raise error
 
@@ -162,10 +163,10 @@ def test_deleting_the_stack_during_a_run_does_no_harm(
 ) -> None:
     go_on = threading.Event()
 
-    def job(*_, **__) -> Job:
+    def job(*_, **__) -> Job[object]:
         yield Stage("Working")
         go_on.wait(10)
-        yield Result(result_of())
+        return result_of()
 
     run_instead(job)
     with qtbot.waitSignal(widget.runner.ended):
@@ -260,7 +261,7 @@ def test_settings_are_remembered(widget, viewer, run_instead, qtbot) -> None:
     recipe = Recipe.model_validate(
         {
             "optics": {"pixel_size_nm": 100, "psf_sigma_nm": 121.125},
-            "camera": {"offset_adu": 398.6},
+            "camera": {"type": "scmos", "offset_adu": 398.6},
             "solver": {"fidelity": "kl", "upsampling": 3},
         }
     )
@@ -352,7 +353,7 @@ def test_points_of_all_frames_can_be_shown_without_averaging_the_stack(
 
 def test_a_simulated_stack_brings_its_optics_and_camera(qtbot: QtBot, viewer: ViewerModel) -> None:
     """Sample data are ready to run: what they were made with is known."""
-    optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(offset_adu=37)
+    optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(type="ccd", offset_adu=37)
     recipe = Recipe(optics=optics, camera=camera)
     metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json")}}
     widget = ReconstructWidget(viewer)

@@ -19,12 +19,12 @@ from pytestqt.qtbot import QtBot
 from napari_unfold.errors import InputError
 from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import Preset, list_presets
-from napari_unfold.jobs import Checkpoint, Job, Metric, Note, Preview, Progress, Result, Stage
+from napari_unfold.jobs import Checkpoint, Job, Metric, Metrics, Note, Preview, Progress, Stage
 from napari_unfold.plugin.docks import train
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.docks.train import TrainWidget
-from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 from .conftest import outer_corners
 
@@ -32,15 +32,16 @@ SHOWN = ("before learning (left)", "after learning (middle)", "truth (right)")
 NM = {"scale": (1, 100, 100), "units": ("pixel", "nm", "nm")}
 
 
-def metrics(step: int) -> dict[str, float]:
+def metrics(step: int) -> Metrics:
     """Numbers of a training that gets better for two steps and then worse."""
-    return {
-        "training loss": 1.0 / (step + 1),
-        "validation loss": abs(step - 2) + 1.0,
-        "weight": 0.5 - 0.1 * step,
-        "threshold": 200.0 + 20 * step,
-        "Jaccard index": (0.2, 0.3, 0.6, 0.5)[step],
-    }
+    return Metrics(
+        training_loss=1.0 / (step + 1),
+        validation_loss=abs(step - 2) + 1.0,
+        weight=0.5 - 0.1 * step,
+        threshold_photons=200.0 + 20 * step,
+        jaccard=(0.2, 0.3, 0.6, 0.5)[step],
+        penalty_parameters={"bend_photons": 150.0 + 15 * step},
+    )
 
 
 def learned(steps: int = 4) -> SimpleNamespace:
@@ -61,17 +62,17 @@ def learned(steps: int = 4) -> SimpleNamespace:
     )
 
 
-def finished(*_, **__) -> Job:
+def finished(*_, **__) -> Job[object]:
     yield Stage("Learning")
     yield Note("Background estimated")
     for step in range(4):
         yield Progress(step, 4)
         yield Metric(step, metrics(step))
     yield Checkpoint(learned())
-    yield Result(learned())
+    return learned()
 
 
-def endless(*_, **__) -> Job:
+def endless(*_, **__) -> Job[object]:
     for step in range(3):
         yield Metric(step, metrics(step))
     yield Checkpoint(learned(3))
@@ -97,7 +98,7 @@ def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
 
 def made(viewer: ViewerModel, qtbot: QtBot) -> TrainWidget:
     widget = TrainWidget(viewer)
-    widget.set_value(Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110)))
+    widget.set_value(MICROSCOPE)
 
     def stop(widget: TrainWidget) -> None:
         widget.cancel()
@@ -108,13 +109,15 @@ def made(viewer: ViewerModel, qtbot: QtBot) -> TrainWidget:
 
 
 @pytest.fixture
-def run_instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Job]], list[dict]]:
+def run_instead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Callable[..., Job[object]]], list[dict]]:
     """Put another job in the place of the training; return what it is called with."""
 
-    def replace(job: Callable[..., Job]) -> list[dict]:
+    def replace(job: Callable[..., Job[object]]) -> list[dict]:
         calls: list[dict] = []
 
-        def noted(recipe, training, **keywords) -> Job:
+        def noted(recipe, training, **keywords) -> Job[object]:
             calls.append({"recipe": recipe, "training": training, **keywords})
             return job()
 
@@ -138,6 +141,8 @@ def test_curves_grow_while_it_learns_and_the_gain_is_summed_up(widget, run_inste
     np.testing.assert_allclose(losses, [1, 1 / 2, 1 / 3, 1 / 4])
     np.testing.assert_allclose(widget.plot.curve("weight")[1], [1, 0.8, 0.6, 0.4])
     np.testing.assert_allclose(widget.plot.curve("threshold")[1], [1, 1.1, 1.2, 1.3])
+    np.testing.assert_allclose(widget.plot.curve("bend")[1], [1, 1.1, 1.2, 1.3])
+    assert set(widget.plot.curves("Relative to start")) == {"weight", "threshold", "bend"}
     # the step with the smallest validation loss is kept
     assert "0.2 → 0.6" in widget.panel.summary.text()
     assert "step 2 of 3" in widget.panel.summary.text()
@@ -150,7 +155,7 @@ def test_curves_are_drawn_seldom_and_survive_values_that_are_none(widget, qtbot)
     widget.plot._timer.timeout.disconnect()
     widget.plot._timer.timeout.connect(widget.plot.draw)
     for step in range(100):
-        widget.plot.add(Metric(step, {"training loss": float("inf"), "Jaccard index": 0.5}))
+        widget.plot.add(step, {"training loss": float("inf"), "Jaccard index": 0.5})
     qtbot.waitUntil(lambda: bool(drawn))
     assert len(drawn) < 5
     draw()
@@ -196,7 +201,7 @@ def test_cancel_keeps_the_best_so_far(widget, viewer, run_instead, qtbot) -> Non
 
 
 def test_cancel_before_anything_was_learned(widget, viewer, run_instead, qtbot) -> None:
-    def slow() -> Job:
+    def slow() -> Job[object]:
         while True:
             time.sleep(0.01)
             yield Stage("Working")
@@ -211,7 +216,7 @@ def test_cancel_before_anything_was_learned(widget, viewer, run_instead, qtbot) 
 
 
 def test_an_error_keeps_the_best_so_far(widget, run_instead, qtbot) -> None:
-    def failing() -> Job:
+    def failing() -> Job[object]:
         yield Checkpoint(learned(3))
         raise InputError("the disk is full", "Free some space")
 
@@ -280,7 +285,7 @@ def test_without_layers_a_simulation_is_ready_to_run(viewer, run_instead, qtbot)
     widget.set_value(
         Recipe.model_validate(
             {
-                "optics": {"pixel_size_nm": 100, "psf_sigma_nm": 110},
+                **MICROSCOPE.model_dump(),
                 "background": {"photons": 33.0},
                 "solver": {"molecule_photons": 700.0},
             }
@@ -362,7 +367,7 @@ def test_a_setting_that_cannot_be_used_is_refused_beside_it(widget, typed: str, 
 
 
 def test_an_error_of_a_setting_is_shown_beside_it(widget, run_instead, qtbot) -> None:
-    def refused() -> Job:
+    def refused() -> Job[object]:
         yield Stage("Working")
         raise InputError("no GPU here", "Choose 'auto'", field="device")
 
@@ -442,9 +447,9 @@ def test_a_training_goes_on_from_what_was_learned_last_or_from_a_preset(widget, 
 
 def test_the_details_of_the_loss_reach_the_training(widget):
     editors = {row.key: row.editor for row in widget.form.details.rows}
-    editors["training.steepness"].set_value(0.2)
+    editors["training.softness"].set_value(0.2)
     editors["training.full_pixel"].set_value(255.0)
-    assert widget.form.training_value().steepness == 0.2
+    assert widget.form.training_value().softness == 0.2
     assert widget.form.training_value().full_pixel == 255
-    editors["training.steepness"].set_value(3.0)
+    editors["training.softness"].set_value(3.0)
     assert "Softness" in str(widget.form.errors()[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtGui import QShowEvent
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class LocalizationsWidget(QWidget):
-    """Filter, merge, correct, render and measure a table of localizations.
+    """Filter, link, correct, render and measure a table of localizations.
 
     Every result is a new layer; the layer it was made from stays as it was.
 
@@ -102,7 +102,7 @@ class LocalizationsWidget(QWidget):
 
     # ---- a run, to its end
 
-    def _prepare(self) -> Job:
+    def _prepare(self) -> Job[Any]:
         table = self.points.table()
         self._source = self.points.need_layer()
         self._run = self.task().prepare(table, Source.of(self._source))

@@ -99,7 +99,7 @@ class JobWidget(QWidget):
 
     # ---- what a subclass provides
 
-    def _prepare(self) -> Job:
+    def _prepare(self) -> Job[Any]:
         """Return the job the form describes."""
         raise NotImplementedError
 
@@ -224,12 +224,12 @@ class JobWidget(QWidget):
         return outer
 
 
-def _estimation(*args: Any) -> Job:
+def _estimation(*args: Any) -> Job[Any]:
     """Estimate, with the slow import of scientific packages in the background thread too."""
     yield Stage("Loading")
     from napari_unfold.estimation.estimate import estimate
 
-    yield from estimate(*args)
+    return (yield from estimate(*args))
 
 
 class VerticalScrollArea(QScrollArea):
