@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -163,7 +164,8 @@ def train(
         resume=load_preset(out) if resume else None,
         device=device,
     )
-    learned: Learned = run_with_progress(job, keep)
+    with opened or nullcontext():
+        learned: Learned = run_with_progress(job, keep)
     first, best = learned.history[0], learned.preset.scores[1].value
     typer.echo(
         f"{loss} loss {first['validation loss']:.4g} before, {best:.4g} after "
