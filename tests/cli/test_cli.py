@@ -115,13 +115,10 @@ def entry_point():
 
 @pytest.mark.skipif(entry_point() is None, reason="napari-unfold is not installed here")
 def test_the_installed_program_is_this_command_line(tmp_path):
-    def run(*arguments):
-        return subprocess.run([entry_point(), *arguments], capture_output=True, text=True)
-
-    done = run("simulate", str(tmp_path / "cells.tif"), "--frames", "1", "--size", "8")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert tifffile.imread(tmp_path / "cells.tif").shape[-2:] == (8, 8)
-    done = run("reconstruct", str(tmp_path / "none.tif"), "--out", str(tmp_path / "out"))
+    missing, out = str(tmp_path / "none.tif"), str(tmp_path / "out")
+    done = subprocess.run(
+        [entry_point(), "reconstruct", missing, "--out", out], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "none.tif" in done.stderr
@@ -251,6 +248,7 @@ def test_all_truth_dialects_are_understood(folder, tmp_path, run_cli):
         assert json.loads(said)["jaccard"] == 1.0
 
 
+@pytest.mark.slow
 def test_interrupting_leaves_nothing_behind(folder, tmp_path):
     """Ctrl-C while it works: status 130, one sentence, an empty folder."""
     process = subprocess.Popen(
@@ -281,6 +279,7 @@ def test_a_stack_needs_the_name_of_a_tiff(tmp_path, refused):
     assert "does not end in .tif" in refused("simulate", tmp_path / "cells.png")
 
 
+@pytest.mark.slow
 def test_training_writes_a_preset_that_reconstruct_takes(folder, tmp_path, run_cli):
     preset = tmp_path / "my preset.json"
     common = (*PSF, "--iterations", 20, "--training-frames", 4, "--steps", 2, "--out", preset)

@@ -19,6 +19,7 @@ from napari_unfold.simulation.scenes import simulate
 POINT_ENERGY = SeparableOperator((8, 8), 4, 1.1).point_energy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", ["random", "filaments"])
 @pytest.mark.parametrize("density", [0.5, 3.0, 6.0])
 @pytest.mark.parametrize("frames", [10, 100])

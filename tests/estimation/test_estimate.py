@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
-from scipy import integrate, stats
 
 from napari_unfold.errors import InputError
 from napari_unfold.estimation.estimate import Estimate, estimate
-from napari_unfold.estimation.measured import Measured, jackknife_error
-from napari_unfold.estimation.psf_width import gaussian_autocorrelation
+from napari_unfold.estimation.measured import Measured
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.jobs import Progress, run_to_end
 from napari_unfold.settings.microscope import Camera, Optics
@@ -36,16 +34,7 @@ def agrees(measured: Measured | None, truth: float) -> bool:
     return measured is not None and not measured.contradicts(truth)
 
 
-@pytest.mark.parametrize("sigma", [0.4, 1.1, 3.0])
-@pytest.mark.parametrize("lag", [0.0, 1.0, 2.7])
-def test_autocorrelation_of_a_pixel_integrated_gaussian(sigma, lag):
-    def light(x):
-        return stats.norm.cdf((x + 0.5) / sigma) - stats.norm.cdf((x - 0.5) / sigma)
-
-    expected, _ = integrate.quad(lambda x: light(x) * light(x - lag), -30, 30, limit=200)
-    assert gaussian_autocorrelation(np.array(lag), sigma) == pytest.approx(expected, abs=1e-8)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("camera", [EMCCD, SCMOS])
 @pytest.mark.parametrize("density", [0.2, 2.0, 6.0])
 def test_everything_at_any_density(camera, density):
@@ -62,6 +51,7 @@ def test_everything_at_any_density(camera, density):
     assert offset.standard_error < 5 * camera.adu_per_photon
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.7, 2.5])
 def test_narrow_and_wide_psfs(sigma):
     found = estimate_of(stack_of(sigma_px=sigma, density_per_um2=2, seed=5))
@@ -94,6 +84,7 @@ def test_hot_pixels_and_cosmic_rays_do_not_disturb():
     assert agrees(found.transfer.slope, 0.5)
 
 
+@pytest.mark.slow
 def test_standard_errors_contain_the_truth():
     """Truth within 3 standard errors, and their typical size right, over many small stacks."""
     deviations = []
@@ -168,19 +159,7 @@ def test_a_long_stack_is_sampled_frame_by_frame():
     assert sum(isinstance(event, Progress) for event in events) >= len(asked) - 4
 
 
-def test_jackknife_of_a_mean_is_the_standard_error_of_the_mean():
-    values = np.random.default_rng(0).normal(size=50)
-    left_out = (values.sum() - values) / 49
-    many = 1e9  # differences in a block: what blocks share does not matter
-    assert jackknife_error(left_out, many) == pytest.approx(values.std(ddof=1) / np.sqrt(50))
-
-
-def test_measured_values_are_written_to_the_second_digit_of_their_error():
-    assert str(Measured(258.1234, 0.903)) == "258.12 ± 0.90"
-    assert str(Measured(1234.5, 21.3)) == "1234 ± 21"
-    assert Measured(0.123456, 0.0042).rounded() == 0.1235
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sigma_px", "transfer", "offset"),
     [
@@ -196,6 +175,7 @@ def test_published_stacks(shared_data, name, sigma_px, transfer, offset):
     assert agrees(found.transfer.dark, offset)
 
 
+@pytest.mark.slow
 def test_published_sofi_and_picasso_widths(shared_data):
     tubulin = tifffile.imread(shared_data / "sofi-tubulin" / "tubulin.tif")
     fwhm = estimate_of(tubulin).psf_sigma_px * 2.3548

@@ -52,6 +52,7 @@ def correlation(image, truth):
     return np.corrcoef(*images)[0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [0.7, 1.3])
 def test_sigma_is_learned_from_a_wrong_start(off):
     rng = np.random.default_rng(0)
@@ -73,6 +74,7 @@ def test_sigma_is_learned_from_a_wrong_start(off):
     assert learned.sigma_px == pytest.approx(1.1, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["variance", "lag-1", "mean"])
 def test_a_stack_is_sharpened_with_a_psf_known_only_from_itself(movie, image):
     stack, truth = movie
@@ -98,6 +100,7 @@ def test_photons_are_kept(movie):
     assert result.reconstruction[inner[1]].sum() == pytest.approx(light, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_learned_psf_stands_beside_that_of_the_data(movie):
     stack, _ = movie
     settings = Fluctuation(psf_from="learned", learning_steps=8)
@@ -170,6 +173,7 @@ def test_a_stack_darker_than_its_noise_is_remarked():
     assert "too weak to tell the PSF" in notes
 
 
+@pytest.mark.slow
 def test_it_can_be_stopped_at_any_time(movie):
     stack, _ = movie
     job = unfold_fluctuations(stack, recipe(), Fluctuation(learning_steps=50))
@@ -189,6 +193,7 @@ def test_progress_reaches_the_end(movie):
     assert done[-1] == 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["mean", "variance", "lag-1"])
 def test_the_tubulin_stack_is_sharpened(shared_data: Path, image):
     """At least 0.95 with the true emitters, from each of the three images."""
@@ -203,6 +208,7 @@ def test_the_tubulin_stack_is_sharpened(shared_data: Path, image):
     assert correlation(result.reconstruction, truth) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mitochondria_rods.tif", "h9c2_dsred_mito.tif"])
 def test_real_stacks_run(shared_data: Path, name):
     given = recipe(2, 106.0, offset_adu=68, adu_per_photon=2.2, excess_noise=1)

@@ -83,6 +83,7 @@ def test_long_axes_are_cut_into_blocks_without_a_trace(squared):
     )
 
 
+@pytest.mark.slow
 def test_variance_of_independent_emitters():
     """Poisson emitters have the variance of their mean; light without noise shows A∘A of it."""
     rng = np.random.default_rng(0)

@@ -49,6 +49,7 @@ def counts(found, n):
     return np.bincount(found.frame.numpy(), minlength=n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multiple", [0.3, 1.0, 1.5, 2.0, 3.0, 6.0])
 def test_an_isolated_molecule_stays_one_however_bright(multiple):
     n, rows = 100, [(8.4, 8.7, multiple * TYPICAL)]

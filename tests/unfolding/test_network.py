@@ -152,6 +152,7 @@ def test_a_lone_molecule_disappears_above_the_largest_weight():
             assert bool((network(y, b) == 0).all()) is empty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 @pytest.mark.parametrize(
     ("photons", "background"), [(1500, 20), (1500, 1), (300, 20), (3000, 500), (60, 0.5)]
