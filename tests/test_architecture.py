@@ -129,6 +129,7 @@ def test_every_command_of_the_manifest_can_be_called(manifest: PluginManifest) -
     assert [i for i, name in functions.items() if not callable(import_python_name(name))] == []
 
 
+@pytest.mark.slow
 def test_opening_the_plugin_does_not_wait_for_slow_packages(manifest: PluginManifest) -> None:
     modules = {name.partition(":")[0] for name in functions_of(manifest).values()}
     brought = imported_by(*sorted(modules))

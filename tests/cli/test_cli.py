@@ -113,6 +113,7 @@ def entry_point():
     return shutil.which("napari-unfold", path=Path(sys.executable).parent)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(entry_point() is None, reason="napari-unfold is not installed here")
 def test_the_installed_program_is_this_command_line(tmp_path):
     missing, out = str(tmp_path / "none.tif"), str(tmp_path / "out")

@@ -56,7 +56,7 @@ def test_the_derivative_of_the_blur_by_sigma():
 
 
 def test_the_output_is_differentiable_in_sigma_and_all_other_parameters():
-    network, _ = a_network()
+    network, _ = a_network(iterations=4)
     y, b = images()
     learned = {n: v for n, v in network.named_parameters() if n != "threshold"}
     assert set(learned) == {"operator.sigma_px", "step_sizes", "weight"}
