@@ -64,6 +64,7 @@ def test_the_whole_job(folder, tmp_path, run_cli):
     assert len(table.splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_settings_reach_the_job(folder, tmp_path, run_cli):
     run_cli(
         "reconstruct", folder / "cells.tif", *QUICK, "--psf-sigma-nm", 120, "--pixel-size-nm", 110,

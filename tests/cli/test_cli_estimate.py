@@ -21,6 +21,7 @@ def stack(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_values_with_errors_and_the_options_for_reconstruct(stack, run_cli):
     lines = run_cli("estimate", stack, "--pixel-size-nm", 120).splitlines()
     titles = ["PSF FWHM", "Camera offset", "Gain"]
@@ -34,6 +35,7 @@ def test_values_with_errors_and_the_options_for_reconstruct(stack, run_cli):
     assert (given["--pixel-size-nm"], given["--excess-noise"]) == (120, 2)
 
 
+@pytest.mark.slow
 def test_the_excess_noise_decides_on_the_gain(stack, run_cli):
     emccd, ccd = (
         json.loads(run_cli("estimate", stack, "--json", "--excess-noise", f)) for f in (2, 1)
@@ -50,6 +52,7 @@ def test_an_assumed_pixel_size_is_said(stack, run_cli):
     assert found["given"]["pixel_size_nm"] == 100
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_is_null_and_explained(tmp_path, run_cli):
     flat = np.random.default_rng(0).poisson(50, (20, 32, 32)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "flat.tif", flat, photometric="minisblack")

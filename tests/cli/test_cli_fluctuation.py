@@ -23,6 +23,7 @@ def stack(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_images_psf_and_record_are_written_with_their_pixel_sizes(stack, tmp_path, run_cli):
     out = tmp_path / "out"
     said = run_cli("fluctuation", stack, "--out", out, "--upsampling", 2, "--learning-steps", 0)

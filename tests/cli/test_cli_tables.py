@@ -30,6 +30,7 @@ def file(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_filter(run_cli, file, table, tmp_path) -> None:
     out = tmp_path / "out.csv"
     said = run_cli(
@@ -44,6 +45,7 @@ def test_filter(run_cli, file, table, tmp_path) -> None:
     np.testing.assert_allclose(found["uncertainty_nm"], kept["uncertainty_nm"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_link(run_cli, file, table, tmp_path) -> None:
     out = tmp_path / "out.csv"
     said = run_cli("link", file, "--radius-nm", "40", "--dark-frames", "0", "--out", out)
@@ -56,6 +58,7 @@ def test_link(run_cli, file, table, tmp_path) -> None:
     assert read_localizations(out)["detections"].sum() == len(table)
 
 
+@pytest.mark.slow
 def test_drift(run_cli, file, table, tmp_path) -> None:
     out, curve, figure = (tmp_path / name for name in ("out.csv", "curve.csv", "drift.png"))
     said = run_cli("drift", file, "--blocks", 6, "--out", out, "--curve", curve, "--figure", figure)
@@ -68,6 +71,7 @@ def test_drift(run_cli, file, table, tmp_path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_frc(run_cli, file, tmp_path) -> None:
     curve, figure = tmp_path / "frc.csv", tmp_path / "frc.png"
     said = run_cli("frc", file, "--out", curve, "--figure", figure)

@@ -58,6 +58,7 @@ def test_narrow_and_wide_psfs(sigma):
     assert found.psf_sigma_px.value == pytest.approx(sigma, rel=0.03)
 
 
+@pytest.mark.slow
 def test_dense_filaments():
     found = estimate_of(stack_of(scene="filaments", density_per_um2=5, seed=1))
     assert agrees(found.psf_sigma_px, 1.1)
@@ -75,6 +76,7 @@ def test_a_static_structure_that_drifts_and_bleaches_on_a_slope_does_not_disturb
     assert agrees(found.transfer.slope, 0.5)
 
 
+@pytest.mark.slow
 def test_hot_pixels_and_cosmic_rays_do_not_disturb():
     frames = stack_of(SCMOS, density_per_um2=2, seed=2)
     frames[:, 10, 10] = 60_000
@@ -121,6 +123,7 @@ def test_evenly_lit_frames_tell_no_gain():
     assert any("dark frame" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_smoothed_images_tell_no_gain():
     frames = stack_of(density_per_um2=2).astype(float)
     frames[:, 1:] = (frames[:, 1:] + frames[:, :-1]) / 2
@@ -129,6 +132,7 @@ def test_smoothed_images_tell_no_gain():
     assert any("raw frames" in note for note in found.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0, 100])
 def test_equal_frames_tell_nothing(value):
     found = estimate_of(np.full((20, 32, 32), value, np.uint16))
@@ -143,6 +147,7 @@ def test_too_little_is_refused(shape, field):
     assert error.value.field == field
 
 
+@pytest.mark.slow
 def test_a_long_stack_is_sampled_frame_by_frame():
     frames = stack_of(frames=8, density_per_um2=2)
     asked = []

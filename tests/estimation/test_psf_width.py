@@ -7,6 +7,7 @@ from scipy import integrate, stats
 from napari_unfold.estimation.psf_width import gaussian_autocorrelation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.4, 1.1, 3.0])
 @pytest.mark.parametrize("lag", [0.0, 1.0, 2.7])
 def test_autocorrelation_of_a_pixel_integrated_gaussian(sigma, lag):

@@ -89,6 +89,7 @@ def test_a_stack_is_sharpened_with_a_psf_known_only_from_itself(movie, image):
     assert correlation(result.reconstruction, truth) > correlation(plain, truth) + 0.05
 
 
+@pytest.mark.slow
 def test_photons_are_kept(movie):
     """The mean image holds the light above the background, whatever the sharpening."""
     stack, _ = movie
@@ -118,6 +119,7 @@ def test_the_learned_psf_stands_beside_that_of_the_data(movie):
     assert len(result.history) == len(metrics)
 
 
+@pytest.mark.slow
 def test_the_psf_as_entered_is_used_and_compared(movie):
     stack, _ = movie
     settings = UNTRAINED.model_copy(update={"psf_from": "settings"})
@@ -163,6 +165,7 @@ def test_what_cannot_be_used_is_refused(stack, given, settings, field, problem):
     assert caught.value.field == field
 
 
+@pytest.mark.slow
 def test_a_stack_darker_than_its_noise_is_remarked():
     given = recipe(sigma_nm=100.0, offset_adu=0, adu_per_photon=1, excess_noise=3)
     settings = UNTRAINED.model_copy(update={"image": "mean"})
@@ -184,6 +187,7 @@ def test_it_can_be_stopped_at_any_time(movie):
     assert list(job) == []
 
 
+@pytest.mark.slow
 def test_progress_reaches_the_end(movie):
     stack, _ = movie
     seen = []

@@ -55,6 +55,7 @@ def test_the_derivative_of_the_blur_by_sigma():
     torch.testing.assert_close(derivative, expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_output_is_differentiable_in_sigma_and_all_other_parameters():
     network, _ = a_network(iterations=4)
     y, b = images()

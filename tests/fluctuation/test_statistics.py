@@ -98,6 +98,7 @@ def a_movie(sigma_px, seed=0, frames=400, photons=80.0, emitters=1500, backgroun
     return to_photons(movie, CAMERA), positions, light
 
 
+@pytest.mark.slow
 def test_photon_noise_is_in_the_variance_and_not_in_the_next_frame():
     """Two states with rates: the covariance with the next frame is that of the light alone."""
     frames, _, _ = a_movie(1.0)

@@ -231,6 +231,7 @@ def test_learning_from_a_stack_with_known_molecules():
     )
 
 
+@pytest.mark.slow
 def test_brightness_and_background_come_from_the_stack():
     made = simulate(
         "random", frames=30, shape=(40, 40), molecule_photons=4000, background_photons=60, seed=5

@@ -39,6 +39,7 @@ def small():
     return simulate("random", frames=6, shape=(16, 20), density_per_um2=2, seed=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 @pytest.mark.parametrize("upsampling", [1, 3, 4])
 def test_a_molecule_lands_where_it_is(fidelity, upsampling):
@@ -106,6 +107,7 @@ def test_events_tell_what_happens_and_end_with_the_result(small):
     assert not any(isinstance(e, Result) for e in events[:-1])
 
 
+@pytest.mark.slow
 def test_the_record_can_be_written_as_json_and_repeats_the_run(small):
     import json
 
@@ -120,6 +122,7 @@ def test_the_record_can_be_written_as_json_and_repeats_the_run(small):
     assert record["localizations"] == len(result.localizations)
 
 
+@pytest.mark.slow
 def test_frames_are_chosen_and_keep_their_numbers(small):
     stack = as_stack(small.stack)
     whole = run_to_end(reconstruct(stack, quick())).localizations
@@ -231,6 +234,7 @@ def test_a_dark_stack_with_read_noise_gives_no_molecules():
     assert result.record["notes"] == texts
 
 
+@pytest.mark.slow
 def test_a_large_frame_runs_in_blocks():
     made = simulate("random", frames=1, shape=(150, 130), density_per_um2=0.3, seed=2)
     recipe = quick(solver=Solver(iterations=100, molecule_photons=1500.0))

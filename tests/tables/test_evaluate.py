@@ -110,6 +110,7 @@ def test_efficiency_of_a_published_example() -> None:
     assert efficiency(0.91204, 32.077) == pytest.approx(66.739, abs=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), tolerance=st.floats(1, 400))
 def test_properties_of_scores(seed: int, tolerance: float) -> None:

@@ -115,6 +115,7 @@ def energy_by_hand(x, y, b, g_y, g_x, weight, fidelity):
     return value + weight * x.sum(), (g_y.T @ residual @ g_x + weight).ravel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 def test_it_converges_to_the_minimiser_an_independent_solver_finds(fidelity):
     """The convex energy (l1), minimised by L-BFGS-B of scipy with its own formulas."""
