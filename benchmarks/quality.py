@@ -29,7 +29,8 @@ from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.jobs import run_to_end
 from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Optics
-from napari_unfold.settings.recipe import Fidelity, Recipe, Solver
+from napari_unfold.settings.recipe import Recipe, Solver
+from napari_unfold.settings.terms import Fidelity
 from napari_unfold.simulation.scenes import Simulation
 from napari_unfold.tables.evaluate import evaluate
 

@@ -22,7 +22,7 @@ from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.appraisal import TOLERANCES_PX
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Trained, train
-from napari_unfold.settings.recipe import Fidelity, Penalty
+from napari_unfold.settings.terms import Fidelity, Penalty
 from napari_unfold.settings.training import LossName, Training
 from napari_unfold.tables.evaluate import jaccard_on_grid, psnr
 from napari_unfold.unfolding.classical import classical_parameters

@@ -18,11 +18,14 @@ from napari_unfold.learning.appraisal import TrainingSet, worth
 from napari_unfold.learning.learn import Learned, learn, truth_images
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
 from napari_unfold.learning.train import Trained, train
-from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.settings.microscope import Background
 from napari_unfold.settings.recipe import Recipe, Solver
+from napari_unfold.settings.terms import FIDELITIES, PENALTIES
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 from napari_unfold.unfolding.backward import unrolled
+from napari_unfold.unfolding.checkpointed import checkpointed
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
@@ -42,9 +45,9 @@ def some_frames(n=6, side=12, molecules=6, seed=0):
     return operator, TrainingSet(y, torch.full((side, side), 5.0), torch.tensor(truth))
 
 
-@pytest.mark.parametrize("penalty", ["l1", "log-sum"])
-@pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
-@pytest.mark.parametrize("run", [UnfoldedNetwork.checkpointed, unrolled])
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.parametrize("run", [checkpointed, unrolled])
 def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelity, penalty):
     _, frames = some_frames(2)
     operator = SeparableOperator((12, 12), 3, 1.0, dtype=torch.float64)
@@ -63,7 +66,7 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
+@pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss()])
 def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
     operator, frames = some_frames(16)
@@ -196,7 +199,7 @@ def test_true_molecules_lie_in_their_fine_pixels():
 
 
 def a_recipe(**solver):
-    return Recipe(optics=Optics(psf_sigma_nm=110), solver=Solver(**({"iterations": 20} | solver)))
+    return MICROSCOPE.model_copy(update={"solver": Solver(**({"iterations": 20} | solver))})
 
 
 @pytest.mark.slow

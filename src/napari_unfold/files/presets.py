@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
-from napari_unfold.settings.recipe import Fidelity, Localization
+from napari_unfold.settings.recipe import Localization
 from napari_unfold.settings.section import Section
+from napari_unfold.settings.terms import Fidelity
 from napari_unfold.unfolding.parameters import NetworkParameters
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DEFAULT_PRESET = "dense-smlm"
 
@@ -49,7 +50,7 @@ class Preset(Section):
     localization : Localization
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     description: str
@@ -58,6 +59,11 @@ class Preset(Section):
     upsampling: int = Field(ge=1, le=16)
     networks: dict[Fidelity, NetworkParameters] = Field(min_length=1)
     localization: Localization = Field(default_factory=Localization)
+
+    @field_validator("schema_version", mode="before")
+    @classmethod
+    def _read_version_1(cls, version: Any) -> Any:
+        return SCHEMA_VERSION if version == 1 else version
 
 
 def user_preset_folder() -> Path:

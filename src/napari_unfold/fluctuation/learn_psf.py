@@ -1,7 +1,7 @@
-"""Learning with an unknown PSF: its sigma together with steps, weight and threshold (23).
+"""Learning with an unknown PSF: its sigma together with steps, weight and threshold.
 
 Images of variances (or covariances, or means) with known emitters take the place of frames; see
-`analysis.train` for the same with a known PSF.
+`learning.train` for the same with a known PSF.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from napari_unfold.learning.appraisal import TrainingSet, appraise
 from napari_unfold.learning.losses import Loss
 from napari_unfold.learning.sgp import SGP, boxed
 from napari_unfold.learning.train import has_stalled
+from napari_unfold.unfolding.checkpointed import checkpointed
 from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.fidelity import fidelity_named, zero_image_weight
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.parameters import NetworkParameters
 
@@ -68,18 +70,21 @@ def image_parameters(
     image : tensor (..., Y, X)
         Without its background.
     weight_share : float
-        Regularisation weight as a fraction of ``||A^T y||_inf``, above which the solution is
-        zero (20).
+        Regularisation weight as a fraction of the one above which the solution is zero.
     iterations : int
         K.
     """
-    largest_weight = float(operator.adjoint(image).amax())
+    largest_weight = _weight_bound(operator, image)
     brightness = largest_weight / operator.point_energy
-    # only the KL fidelity would need a background
+    # least squares need no background
     parameters = classical_parameters(
         operator, brightness, brightness, penalty="l1", iterations=iterations
     )
     return parameters.model_copy(update={"weight": weight_share * largest_weight})
+
+
+def _weight_bound(operator: ForwardOperator, image: torch.Tensor) -> float:
+    return zero_image_weight(fidelity_named("gaussian"), operator, image, image.new_zeros(()))
 
 
 def learn_psf(
@@ -153,7 +158,7 @@ class _Learner:
 
         def run(y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             if backward:
-                return self.network.checkpointed(y, b)
+                return checkpointed(self.network, y, b)
             return final_iterate(frozen, y, b, check)
 
         return self.images.loss(
@@ -167,7 +172,7 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """Box constraints and scales of all parameters."""
     sigma, step = network.operator.sigma_px.item(), network.step_sizes.max().item()
-    largest_weight = float(network.operator.frozen().adjoint(training.y).amax())
+    largest_weight = _weight_bound(network.operator.frozen(), training.y)
     brightest = float(training.truth.max())
     boxes = {
         "operator.sigma_px": (SIGMA_RANGE[0] * sigma, SIGMA_RANGE[1] * sigma, sigma),

@@ -115,9 +115,7 @@ def appraise(
         "Jaccard index": float(np.mean(jaccard)),
         "filled pixels": float((images > threshold.item()).sum()),
     }
-    if network.sparsity is not None:
-        metrics["sparsity"] = network.sparsity.item()
-    return metrics
+    return metrics | {name: p.item() for name, p in network.penalty_parameters.items()}
 
 
 def worth(metrics: dict[str, float], loss: Loss) -> float:

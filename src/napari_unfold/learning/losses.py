@@ -12,7 +12,7 @@ from napari_unfold.settings.training import Training
 
 
 def huber(t: torch.Tensor, delta: float) -> torch.Tensor:
-    """``t^2 / (2 delta)`` up to ``|t| = delta``, ``|t| - delta / 2`` beyond (15)."""
+    """``t^2 / (2 delta)`` up to ``|t| = delta``, ``|t| - delta / 2`` beyond: equation (15)."""
     size = t.abs()
     return torch.where(size <= delta, t * t / (2.0 * delta), size - delta / 2.0)
 
@@ -20,10 +20,10 @@ def huber(t: torch.Tensor, delta: float) -> torch.Tensor:
 def binarize(
     x: torch.Tensor, threshold: torch.Tensor | float, steepness: float, top: float = 1.0
 ) -> torch.Tensor:
-    """Smooth binarization (16): 0 below the threshold, `top` above, half of it at the threshold.
+    """Smooth binarization, equation (16): 0 below the threshold, `top` above, half of it there.
 
     Between ``threshold (1 -+ steepness)`` it is the cubic ``3 s^2 - 2 s^3``, so that it is
-    differentiable in the threshold too (17), (18).
+    differentiable in the threshold too: equation (17) with equation (18).
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class ReconstructionLoss:
-    """``1 / (2 R) sum ||x - x*||^2``, with photons in units of `unit_photons` (13)."""
+    """``1 / (2 R) sum ||x - x*||^2``, photons in units of `unit_photons`: equation (13)."""
 
     unit_photons: float = 1.0
 
@@ -67,7 +67,7 @@ class ReconstructionLoss:
 
 @dataclass(frozen=True)
 class LocalizationLoss:
-    """``1 / R sum h_delta(B(x) - B(x*))`` pixel by pixel (14).
+    """``1 / R sum h_delta(B(x) - B(x*))`` pixel by pixel: equation (14).
 
     Every pixel with light in it is full in ``B(x*)``.
     """
@@ -90,7 +90,8 @@ class TolerantLoss:
     """One minus a soft Jaccard index of blurred binarizations. Not the paper's.
 
     ``1 - sum min / sum max`` of both binarized images after a blur of about one fine pixel: a
-    molecule found one pixel beside the truth is nearly right, while in (14) it is wrong twice.
+    molecule found one pixel beside the truth is nearly right, while `LocalizationLoss` counts it
+    as wrong twice.
     """
 
     steepness: float = 0.5

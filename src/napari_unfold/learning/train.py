@@ -1,4 +1,7 @@
-"""Learning the parameters by back-propagation through all iterations (bilevel optimisation)."""
+"""Learning the parameters by back-propagation through all iterations.
+
+This is the upper level of the bilevel problem, equation (5); the network is the lower one.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,7 @@ def train(
     outer_iterations: int = 40,
     search_start: bool = True,
 ) -> Job:
-    """Learn step sizes, weight, threshold and the bend of the log-sum penalty.
+    """Learn step sizes, weight, threshold and what the penalty has to learn.
 
     Parameters
     ----------
@@ -150,7 +153,7 @@ def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> Ne
             "step_sizes": network.step_sizes.tolist(),
             "weight": network.weight.item(),
             "threshold_photons": network.threshold.item(),
-            "sparsity_photons": None if network.sparsity is None else network.sparsity.item(),
+            "penalty_parameters": {n: p.item() for n, p in network.penalty_parameters.items()},
         }
     )
 
@@ -208,8 +211,8 @@ class _Learner:
             network.step_sizes.copy_(torch.tensor(parameters.step_sizes))
             network.weight.fill_(parameters.weight)
             network.threshold.fill_(parameters.threshold_photons)
-            if network.sparsity is not None and parameters.sparsity_photons:
-                network.sparsity.fill_(parameters.sparsity_photons)
+            for name, value in parameters.penalty_parameters.items():
+                network.penalty_parameters[name].fill_(value)
         self._begin()
         return True
 
@@ -231,16 +234,18 @@ def _groups(
     step = max(start.step_sizes)
     # K steps that change together count as one parameter
     together = math.sqrt(start.iterations)
-    # above this weight the zero image is the solution (20); for KL a bound by experience
-    light = float(network.operator.adjoint(training.y - training.b).amax())
-    largest_weight = light if start.fidelity == "gaussian" else 30.0
+    largest_weight = network.fidelity.weight_bound(network.operator, training.y, training.b)
     brightest = float(training.truth.max())
     boxes = {
         "step_sizes": (1e-3 * step, LARGEST_STEP * step, together * step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-3 * molecule, 0.5 * brightest, start.threshold_photons),
-        "sparsity": (1e-3 * molecule, 1e2 * molecule, start.sparsity_photons or molecule),
     }
+    for name, learnable in network.penalty_class.learnables().items():
+        unit = learnable.unit(molecule)
+        boxes[f"penalty_parameters.{name}"] = (
+            learnable.lower * unit, learnable.upper * unit, start.penalty_parameters[name]
+        )  # fmt: skip
     return boxed(network.named_parameters(), boxes)
 
 

@@ -19,7 +19,7 @@ _HEIGHT, _LEAST_HEIGHT = 270, 200
 # title of each plot, and its curves with their colours, readable on dark and on light
 PLOTS = {
     "Loss": {"training loss": "#4c9be8", "validation loss": "#f0903c"},
-    "Relative to start": {"weight": "#3fae6a", "threshold": "#c568c9", "sparsity": "#a08a5a"},
+    "Relative to start": {"weight": "#3fae6a", "threshold": "#c568c9", "bend_photons": "#a08a5a"},
     "Jaccard index": {"Jaccard index": "#e05a5a"},
 }
 _RELATIVE = "Relative to start"
