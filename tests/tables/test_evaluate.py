@@ -191,6 +191,15 @@ def test_psnr_is_averaged_over_frames() -> None:
     assert psnr(image, truth) == pytest.approx((20 + 40) / 2)
 
 
+def test_psnr_is_the_formula_on_real_numbers() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.gamma(0.3, 40.0, (5, 16, 12))
+    image = truth + rng.normal(0, 3, truth.shape)
+    error = ((image - truth) ** 2).mean(axis=(1, 2))
+    expected = (10 * np.log10(truth.max(axis=(1, 2)) ** 2 / error)).mean()
+    assert psnr(image, truth) == pytest.approx(expected, rel=1e-12)
+
+
 def test_psnr_where_it_is_not_defined() -> None:
     assert psnr(np.ones((2, 2)), np.ones((2, 2))) == math.inf
     assert math.isnan(psnr(np.ones((2, 2)), np.zeros((2, 2))))
