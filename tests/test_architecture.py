@@ -1,9 +1,10 @@
-"""The rules of the house (see CONTRIBUTING.md) hold in the code as it is."""
+"""The rules of the house (CONTRIBUTING.md, docs/architecture.md) hold in the code as it is."""
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_a_room_imports_only_what_stands_above_it() -> None:
 def test_every_folder_is_a_room() -> None:
     found = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert found <= set(ROOMS)
+
+
+def test_the_rooms_are_drawn_in_their_order() -> None:
+    page = Path(__file__).parents[1] / "docs" / "architecture.md"
+    picture = page.read_text("utf-8").split("```\n")[1]
+    first, *others = re.findall(r"^  (\w+)(?:/|  jobs)", picture, re.MULTILINE)
+    assert (first, "jobs", *others) == ROOMS
 
 
 def test_importing_the_package_is_quick() -> None:
