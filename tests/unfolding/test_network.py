@@ -198,6 +198,7 @@ def test_classical_steps_are_safe_on_any_brightness(fidelity, penalty, photons, 
     assert energies[-1] <= energies.min() * 1.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 @BRIGHTNESS
