@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def functions_of(manifest: PluginManifest) -> dict[str, str]:
     return {c.id: c.python_name for c in manifest.contributions.commands or () if c.python_name}
 
 
+@cache
 def names_imported_by(file: Path) -> set[str]:
     """Return the dotted names that a file imports, inside functions too."""
     names = set()

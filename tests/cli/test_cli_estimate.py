@@ -45,6 +45,7 @@ def test_the_excess_noise_decides_on_the_gain(stack, run_cli):
     assert emccd["adu_per_photon"]["value"] == pytest.approx(emccd[product]["value"] / 2)
 
 
+@pytest.mark.slow
 def test_without_the_type_only_the_product_of_gain_and_excess_noise_shows(stack, run_cli):
     found = json.loads(run_cli("estimate", stack, "--json"))
     assert found["adu_per_photon"] is None

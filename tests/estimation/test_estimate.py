@@ -69,6 +69,7 @@ def test_dense_filaments():
     assert agrees(found.transfer.slope, 4.0)
 
 
+@pytest.mark.slow
 def test_a_static_structure_that_drifts_and_bleaches_on_a_slope_does_not_disturb():
     frames = stack_of(SCMOS, density_per_um2=2, seed=2).astype(float)
     t, y, x = np.indices(frames.shape)
@@ -120,6 +121,7 @@ def test_what_does_not_blink_tells_no_psf():
     assert agrees(found.transfer.slope, 0.5)
 
 
+@pytest.mark.slow
 def test_evenly_lit_frames_tell_no_gain():
     flat = expose(np.full((40, 32, 32), 100.0), CameraModel.of(SCMOS), np.random.default_rng(0))
     found = estimate_of(flat, SCMOS)

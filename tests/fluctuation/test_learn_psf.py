@@ -145,6 +145,7 @@ def constant_light(frames=40, photons=50.0):
     return as_stack(rng.poisson(photons, (frames, 24, 24)).astype(np.uint16), "lamp", 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stack", "given", "settings", "field", "problem"),
     [

@@ -31,6 +31,7 @@ def images(n=2):
     return y, torch.zeros_like(y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squared", [False, True])
 def test_it_is_the_operator_of_a_known_psf(squared):
     operator = SemiBlindOperator(SHAPE, Q, SIGMA, dtype=DOUBLE, squared=squared)

@@ -103,6 +103,7 @@ def test_an_empty_image_is_never_worth_more_than_found_molecules(loss, better, w
     assert worth({"validation loss": math.nan, "Jaccard index": 0.5}, TolerantLoss()) == -math.inf
 
 
+@pytest.mark.slow
 def test_parameters_stay_within_their_bounds():
     operator, frames = some_frames()
     learning, checking = frames.split()
@@ -220,6 +221,7 @@ def test_a_preset_learned_from_simulated_frames_can_be_used(tmp_path):
     assert len(result.localizations) > 0.5 * len(made.truth)
 
 
+@pytest.mark.slow
 def test_learning_from_a_stack_with_known_molecules():
     made = simulate("random", frames=6, shape=(20, 20), density_per_um2=2, seed=5)
     learned = run_to_end(

@@ -226,6 +226,7 @@ def test_an_empty_stack_gives_an_empty_table():
     assert {"frame", "x_nm", "y_nm", "photons"} <= set(result.localizations.columns)
 
 
+@pytest.mark.slow
 def test_a_dark_stack_with_read_noise_gives_no_molecules():
     """Read noise that the settings leave out is noticed, said, and not taken for molecules."""
     frames = np.random.default_rng(2).normal(100, 2, (20, 32, 32)).astype(np.float32)

@@ -145,6 +145,7 @@ def test_it_converges_to_the_minimiser_an_independent_solver_finds(fidelity):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 def test_no_independent_solver_gets_lower_from_where_it_ends(fidelity, penalty):
     """L-BFGS-B of scipy, started at the result: the penalties need not be convex."""
