@@ -48,7 +48,7 @@ def test_the_inertia_of_chambolle_and_dossal():
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, penalty):
     operator, y, b = a_problem(shape=(4, 4), photons=55.0)
-    network, _ = a_network(operator, fidelity, penalty, 5, projection_width_photons=4.0)
+    network, _ = a_network(operator, fidelity, penalty, 3, projection_width_photons=4.0)
     learned = {n: v for n, v in network.named_parameters() if n != "threshold"}
     of_penalty = {f"penalty_parameters.{name}" for name in network.penalty_class.learnables()}
     assert set(learned) == {"step_sizes", "weight"} | of_penalty
