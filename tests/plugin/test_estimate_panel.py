@@ -17,7 +17,7 @@ from napari_unfold.estimation.photon_transfer import PhotonTransfer
 from napari_unfold.jobs import Result, Stage
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.docks.train import TrainWidget
-from napari_unfold.plugin.running import job_dock as job_widget
+from napari_unfold.plugin.running import stack_dock
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.scenes import simulate
@@ -57,7 +57,7 @@ def panel(widget, monkeypatch):
         yield Stage("Comparing")
         yield Result(FOUND)
 
-    monkeypatch.setattr(job_widget, "_estimation", job)
+    monkeypatch.setattr(stack_dock, "_estimation", job)
     return widget.settings.estimates
 
 
@@ -114,7 +114,7 @@ def test_values_follow_what_else_is_entered(widget, panel, qtbot) -> None:
     assert "105.00" in panel.values["offset_adu"].text()
     widget.settings.psf_row.editor.kind.set_value("sigma")
     assert "PSF sigma <b>110.00" in panel.values["psf"].text()
-    widget.settings.pixel_row.editor.setText("")
+    widget.settings.pixel_row.editor.set_value("")
     assert "1.1000 ± 0.0040</b> pixels" in panel.values["psf"].text()
     assert not panel.use_buttons["psf"].isEnabled()
 
@@ -133,7 +133,7 @@ def test_an_estimate_can_be_cancelled_and_belongs_to_its_layer(
             time.sleep(0.01)
             yield Stage("Comparing")
 
-    monkeypatch.setattr(job_widget, "_estimation", endless)
+    monkeypatch.setattr(stack_dock, "_estimation", endless)
     panel.button.click()
     qtbot.waitUntil(lambda: panel.stage.text() == "Comparing")
     assert panel.button.text() == "Cancel estimate"
@@ -147,7 +147,7 @@ def test_an_error_is_shown_in_place(widget, panel, qtbot, monkeypatch) -> None:
         yield Stage("Comparing")
         raise InputError("too few frames", "Choose more")
 
-    monkeypatch.setattr(job_widget, "_estimation", failing)
+    monkeypatch.setattr(stack_dock, "_estimation", failing)
     ask(panel, qtbot)
     assert panel.error.text() == "Too few frames. Choose more."
 

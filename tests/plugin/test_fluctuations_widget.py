@@ -178,9 +178,9 @@ def test_what_cannot_be_used_is_said_beside_the_setting(widget, changes, key, sa
 
 def test_the_loss_matters_only_where_something_is_learned(widget) -> None:
     loss, steps = row(widget, "fluctuation.loss"), row(widget, "fluctuation.learning_steps")
-    assert loss.editor.isEnabled()
+    assert loss.editor.enabled
     steps.editor.set_value(0)
-    assert not loss.editor.isEnabled()
+    assert not loss.editor.enabled
 
 
 def test_cancel_leaves_the_layers_as_they_were(widget, viewer, monkeypatch, qtbot) -> None:

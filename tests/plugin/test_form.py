@@ -68,7 +68,7 @@ def test_rows_have_the_title_and_the_unit_of_the_field(form: RecipeForm) -> None
     row = row_of(form, "camera.adu_per_photon")
     assert row.label.text() == "Gain"
     assert row.unit.text() == "ADU/photon"
-    assert "EM gain included" in row.editor.toolTip()
+    assert "EM gain included" in row.editor.tooltip
 
 
 @given(number=st.floats(1e-9, 1e9))
@@ -76,7 +76,7 @@ def test_rows_have_the_title_and_the_unit_of_the_field(form: RecipeForm) -> None
 def test_numbers_are_never_rounded(qtbot: QtBot, number: float) -> None:
     edit = NumberEdit()
     edit.set_value(number)
-    assert edit.value() == number
+    assert edit.value == number
 
 
 def test_pixel_size_and_psf_must_be_given(form: RecipeForm) -> None:
@@ -99,7 +99,7 @@ def test_what_is_wrong_stands_beside_the_setting(
     form: RecipeForm, key: str, text: str, expected: str
 ) -> None:
     fill(form)
-    row_of(form, key).editor.setText(text)
+    row_of(form, key).editor.set_value(text)
     assert form.show_errors(form.errors()) == []
     assert expected in row_of(form, key).error.text()
     others = [row for row in form.rows if row.key != key]
@@ -111,43 +111,43 @@ def test_what_is_wrong_stands_beside_the_setting(
 
 def test_two_mistakes_are_shown_at_once(form: RecipeForm) -> None:
     fill(form)
-    row_of(form, "camera.adu_per_photon").editor.setText("0")
-    row_of(form, "localization.merge_distance_nm").editor.setText("x")
+    row_of(form, "camera.adu_per_photon").editor.set_value("0")
+    row_of(form, "localization.merge_distance_nm").editor.set_value("x")
     assert len(form.errors()) == 2
 
 
 def test_a_psf_that_does_not_fit_the_pixel_is_explained_at_the_psf(form: RecipeForm) -> None:
     fill(form)
     form.psf_row.editor.set_value(Optics(pixel_size_nm=1000, psf_sigma_nm=1000))
-    row_of(form, "optics.pixel_size_nm").editor.setText("10")
+    row_of(form, "optics.pixel_size_nm").editor.set_value("10")
     form.show_errors(form.errors())
     assert "check both numbers and their units" in form.psf_row.error.text()
 
 
 def test_psf_goes_from_fwhm_to_sigma_and_back_unchanged(qtbot: QtBot) -> None:
     psf = PsfEdit()
-    qtbot.addWidget(psf)
+    qtbot.addWidget(psf.native)
     psf.kind.set_value("fwhm")
-    qtbot.keyClicks(psf.width, "258.2")
-    sigma = psf.value()["psf_sigma_nm"]
+    qtbot.keyClicks(psf.width_nm.native, "258.2")
+    sigma = psf.value["psf_sigma_nm"]
     assert sigma == pytest.approx(258.2 / 2.354820045)
     psf.kind.set_value("sigma")
-    assert float(psf.width.text()) == pytest.approx(109.647, abs=1e-3)
-    assert psf.value()["psf_sigma_nm"] == sigma
+    assert float(psf.width_nm.native.text()) == pytest.approx(109.647, abs=1e-3)
+    assert psf.value["psf_sigma_nm"] == sigma
     psf.kind.set_value("image")
     psf.kind.set_value("fwhm")
-    assert psf.width.text() == "258.2"
-    assert psf.value()["psf_sigma_nm"] == sigma
+    assert psf.width_nm.native.text() == "258.2"
+    assert psf.value["psf_sigma_nm"] == sigma
 
 
 def test_own_value_survives_a_visit_to_auto(qtbot: QtBot) -> None:
     edit = AutoEdit()
-    qtbot.addWidget(edit)
+    qtbot.addWidget(edit.native)
     edit.set_value(21.5)
-    edit.auto.setChecked(True)
-    assert edit.value() == "auto"
-    edit.auto.setChecked(False)
-    assert edit.value() == 21.5
+    edit.auto.value = True
+    assert edit.value == "auto"
+    edit.auto.value = False
+    assert edit.value == 21.5
 
 
 def test_presets_are_offered_for_their_fidelity_only(qtbot: QtBot) -> None:
@@ -166,8 +166,8 @@ def test_presets_are_offered_for_their_fidelity_only(qtbot: QtBot) -> None:
     assert form.preset() is preset
     assert form.preset_text.text() == "Dense filaments."
     assert "Simulated filaments" in form.preset_text.toolTip()
-    assert form.upsampling_row.editor.value() == 2
-    assert not row_of(form, "solver.iterations").editor.isEnabled()
+    assert form.upsampling_row.editor.value == 2
+    assert not row_of(form, "solver.iterations").editor.enabled
     form.fidelity_row.editor.set_value("kl")
     assert form.preset() is None
-    assert row_of(form, "solver.iterations").editor.isEnabled()
+    assert row_of(form, "solver.iterations").editor.enabled

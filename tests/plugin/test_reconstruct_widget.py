@@ -180,13 +180,13 @@ def test_editing_during_a_run_does_no_harm(widget, viewer, run_instead, qtbot) -
     run_instead(endless)
     widget.preview_box.setChecked(True)
     widget.run()
-    widget.form.pixel_row.editor.setText("")
+    widget.form.pixel_row.editor.set_value("")
     qtbot.waitUntil(lambda: "preview" in viewer.layers)
     assert widget.runner.state == "running"
 
 
 def test_run_is_disabled_with_a_reason(widget) -> None:
-    widget.form.pixel_row.editor.setText("")
+    widget.form.pixel_row.editor.set_value("")
     assert not widget.panel.run_button.isEnabled()
     assert "Pixel size is missing" in widget.panel.run_button.toolTip()
 
@@ -216,7 +216,7 @@ def test_a_stack_added_later_is_chosen_and_brings_its_pixel_size(viewer, qtbot) 
     qtbot.addWidget(widget)
     viewer.add_layer(Image(np.zeros((7, 8, 9)), scale=(1, 0.107, 0.107), units=("s", "um", "um")))
     widget.reset_choices()
-    assert widget.form.pixel_row.editor.value() == 107.0
+    assert widget.form.pixel_row.editor.value == 107.0
     assert widget.stack.frames() == slice(0, 7)
 
 
@@ -246,8 +246,8 @@ def test_pixel_size_can_be_given_to_a_layer_without_one(viewer, qtbot) -> None:
     layer = viewer.add_layer(Image(np.zeros((7, 8, 9))))
     widget = ReconstructWidget(viewer)
     qtbot.addWidget(widget)
-    assert widget.form.pixel_row.editor.value() is None
-    widget.form.pixel_row.editor.setText("160")
+    assert widget.form.pixel_row.editor.value is None
+    widget.form.pixel_row.editor.set_value("160")
     assert not widget.form.pixel_hint.isHidden()
     widget.form.pixel_hint.button.click()
     np.testing.assert_allclose(layer.scale, (1, 160, 160))
@@ -283,7 +283,7 @@ def test_a_damaged_settings_file_is_ignored(
     settings_file.write_text(content)
     widget = ReconstructWidget(viewer)
     qtbot.addWidget(widget)
-    assert widget.form.pixel_row.editor.value() == 100.0
+    assert widget.form.pixel_row.editor.value == 100.0
 
 
 def test_export_writes_the_localizations(

@@ -84,7 +84,7 @@ def test_the_widget_is_found_by_menu_and_lists_new_layers(viewer, widget) -> Non
     viewer.add_image(np.zeros((3, 8, 8)), name="later")
     assert widget.stack.layer().name == "later"
     viewer.layers["later"].name = "renamed"
-    assert widget.stack.layer_row.editor.currentText() == "renamed"
+    assert widget.stack.layer_row.editor.current_choice == "renamed"
 
 
 @pytest.mark.parametrize("sample", ["filaments", "random"])

@@ -145,7 +145,7 @@ class EstimatePanel(QWidget):
                 "Offset",
                 found.transfer.offset_adu(excess_noise, known.read_noise_photons),
                 "ADU",
-                _number(self._camera["offset_adu"].value()),
+                _number(self._camera["offset_adu"].value),
                 f"<qt>For the read noise entered ({known.read_noise_photons:g} photons).</qt>",
             ),
             Offer(
@@ -153,7 +153,7 @@ class EstimatePanel(QWidget):
                 "Gain",
                 found.transfer.adu_per_photon(excess_noise),
                 "ADU/photon",
-                _number(self._camera["adu_per_photon"].value()),
+                _number(self._camera["adu_per_photon"].value),
                 f"<qt>A stack shows only gain x excess noise, {found.transfer.slope} ADU/photon; "
                 f"divided by the excess noise entered ({excess_noise:g}).</qt>",
             ),
@@ -164,7 +164,7 @@ class EstimatePanel(QWidget):
         camera = Camera()
         for name in ("excess_noise", "read_noise_photons"):
             try:
-                setattr(camera, name, self._camera[name].value())
+                setattr(camera, name, self._camera[name].value)
             except ValueError:
                 continue
         return camera
@@ -192,11 +192,11 @@ class EstimatePanel(QWidget):
         self.notes.setVisible(bool(notes))
 
     def _psf_offer(self, sigma_px: Measured) -> Offer:
-        pixel_nm = _number(self._pixel.value())
+        pixel_nm = _number(self._pixel.value)
         if pixel_nm is None or not pixel_nm > 0:
             tooltip = "<qt>Enter the pixel size to have it in nm.</qt>"
             return Offer("psf", "PSF sigma", sigma_px, "pixels", None, tooltip, is_usable=False)
-        sigma_nm = _number(self._psf.value().get("psf_sigma_nm"))
+        sigma_nm = _number(self._psf.value.get("psf_sigma_nm"))
         factor = self._width_per_sigma()
         return Offer(
             "psf",
@@ -208,7 +208,7 @@ class EstimatePanel(QWidget):
         )
 
     def _width_per_sigma(self) -> float:
-        return 1.0 if self._psf.kind.value() == "sigma" else FWHM_PER_SIGMA
+        return 1.0 if self._psf.kind.value == "sigma" else FWHM_PER_SIGMA
 
     def _enter(self, key: str, value: float) -> None:
         if key != "psf":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 
 from napari_unfold.errors import InputError
-from napari_unfold.plugin.forms.editors import ChoiceEdit
+from napari_unfold.plugin.forms.editors import layer_chooser
 from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label
 from napari_unfold.plugin.table_layers import table_of_layer
 
@@ -29,13 +29,15 @@ class PointsPicker(SectionForm):
     table_changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
+        from napari.layers import Points
+
         self._viewer = viewer
         self._followed: Points | None = None
         self._table: pd.DataFrame | None = None
         self.layer_row = Row(
             "layer",
             "Layer",
-            ChoiceEdit({}),
+            layer_chooser(viewer, Points),
             "<qt>A Points layer of localizations: of a reconstruction, or opened from a "
             "table.</qt>",
         )
@@ -43,11 +45,12 @@ class PointsPicker(SectionForm):
         self.count = message_label(HINT_STYLE)
         self.add_full_width(self.count)
         self.layer_row.changed.connect(self._follow)
-        self.reset_choices()
+        self._take_the_likeliest(None)
+        self._follow()
 
     def layer(self) -> Points | None:
         """Return the chosen layer."""
-        layer: Points | None = self.layer_row.editor.value()
+        layer: Points | None = self.layer_row.editor.value
         return layer
 
     def set_layer(self, layer: Points) -> None:
@@ -83,15 +86,16 @@ class PointsPicker(SectionForm):
 
     def reset_choices(self) -> None:
         """List the Points layers anew; if the chosen one is gone, take the latest."""
-        from napari.layers import Points
-
-        points = [layer for layer in self._viewer.layers if isinstance(layer, Points)]
         chosen = self.layer()
-        self.layer_row.editor.set_choices({layer.name: layer for layer in points})
+        self.layer_row.editor.reset_choices()
+        self._take_the_likeliest(chosen)
+        self._follow()
+
+    def _take_the_likeliest(self, chosen: Points | None) -> None:
+        points = self.layer_row.editor.choices
         if points and chosen not in points:
             active = self._viewer.layers.selection.active
             self.set_layer(active if active in points else points[-1])
-        self._follow()
 
     def _follow(self) -> None:
         layer = self.layer()

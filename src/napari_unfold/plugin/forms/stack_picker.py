@@ -5,44 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
-from napari_unfold.plugin.forms.editors import ChoiceEdit, IntegerEdit
+from napari_unfold.plugin.forms.editors import FramesEdit, layer_chooser
 from napari_unfold.plugin.forms.rows import Row, SectionForm
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
-
-
-class FramesEdit(QWidget):
-    """First and last frame, counted from 0 as on napari's slider."""
-
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.first, self.last = IntegerEdit(0, 0), IntegerEdit(0, 0)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self.first, 1)
-        row.addWidget(QLabel("to"))
-        row.addWidget(self.last, 1)
-        for editor in (self.first, self.last):
-            editor.changed.connect(self.changed)
-
-    def set_count(self, frames: int) -> None:
-        """Choose all of `frames` frames."""
-        for editor in (self.first, self.last):
-            editor.setRange(0, max(frames - 1, 0))
-        self.first.setValue(0)
-        self.last.setValue(max(frames - 1, 0))
-
-    def value(self) -> slice:
-        """Return the chosen frames, in whatever order the ends were given."""
-        ends = sorted((self.first.value(), self.last.value()))
-        return slice(ends[0], ends[1] + 1)
 
 
 class StackPicker(SectionForm):
@@ -57,12 +26,14 @@ class StackPicker(SectionForm):
     layer_changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
+        from napari.layers import Image
+
         self._viewer = viewer
         self._frames_of: Image | None = None
         self.layer_row = Row(
             "stack",
             "Layer",
-            ChoiceEdit({}),
+            layer_chooser(viewer, Image),
             "<qt>The raw camera frames, an Image layer with the axes (frame, Y, X).</qt>",
         )
         self.frames_row = Row(
@@ -73,11 +44,12 @@ class StackPicker(SectionForm):
         )
         super().__init__("Stack", [self.layer_row, self.frames_row])
         self.layer_row.changed.connect(self._on_layer)
-        self.reset_choices()
+        self._take_the_likeliest(None)
+        self._on_layer()
 
     def layer(self) -> Image | None:
         """Return the chosen layer."""
-        layer: Image | None = self.layer_row.editor.value()
+        layer: Image | None = self.layer_row.editor.value
         return layer
 
     def set_layer(self, layer: Image) -> None:
@@ -86,17 +58,17 @@ class StackPicker(SectionForm):
 
     def frames(self) -> slice:
         """Return the chosen frames."""
-        frames: slice = self.frames_row.editor.value()
+        frames: slice = self.frames_row.editor.value
         return frames
 
     def reset_choices(self) -> None:
         """List the Image layers anew; if none of them is a chosen stack, take the likeliest."""
-        from napari.layers import Image
-
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        names = [layer.name for layer in images]
         chosen = self.layer()
-        self.layer_row.editor.set_choices(dict(zip(names, images, strict=True)))
+        self.layer_row.editor.reset_choices()
+        self._take_the_likeliest(chosen)
+
+    def _take_the_likeliest(self, chosen: Image | None) -> None:
+        images = self.layer_row.editor.choices
         stacks = [image for image in images if image.ndim >= 3 and not image.rgb]
         # a flat image was only offered for want of a stack: nobody can have meant it
         if stacks and (chosen not in images or self.layer() not in stacks):
