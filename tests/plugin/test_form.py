@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
 
 from napari_unfold.files.presets import Preset
-from napari_unfold.plugin.forms.editors import AutoEdit, NumberEdit
-from napari_unfold.plugin.forms.psf import PsfEdit
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+
+from .conftest import READY, row_of
 
 ODD = {
     "optics": {"pixel_size_nm": 106.667, "psf_sigma_nm": 113.23456789012},
@@ -43,11 +40,7 @@ def form(qtbot: QtBot) -> RecipeForm:
 
 
 def fill(form: RecipeForm) -> None:
-    form.set_value(Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110)))
-
-
-def row_of(form: RecipeForm, key: str):
-    return next(row for row in form.rows if row.key == key)
+    form.set_value(READY)
 
 
 def test_every_setting_of_the_model_has_a_row(form: RecipeForm) -> None:
@@ -69,14 +62,6 @@ def test_rows_have_the_title_and_the_unit_of_the_field(form: RecipeForm) -> None
     assert row.label.text() == "Gain"
     assert row.unit.text() == "ADU/photon"
     assert "EM gain included" in row.editor.tooltip
-
-
-@given(number=st.floats(1e-9, 1e9))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_numbers_are_never_rounded(qtbot: QtBot, number: float) -> None:
-    edit = NumberEdit()
-    edit.set_value(number)
-    assert edit.value == number
 
 
 def test_pixel_size_and_psf_must_be_given(form: RecipeForm) -> None:
@@ -122,32 +107,6 @@ def test_a_psf_that_does_not_fit_the_pixel_is_explained_at_the_psf(form: RecipeF
     row_of(form, "optics.pixel_size_nm").editor.set_value("10")
     form.show_errors(form.errors())
     assert "check both numbers and their units" in form.psf_row.error.text()
-
-
-def test_psf_goes_from_fwhm_to_sigma_and_back_unchanged(qtbot: QtBot) -> None:
-    psf = PsfEdit()
-    qtbot.addWidget(psf.native)
-    psf.kind.set_value("fwhm")
-    qtbot.keyClicks(psf.width_nm.native, "258.2")
-    sigma = psf.value["psf_sigma_nm"]
-    assert sigma == pytest.approx(258.2 / 2.354820045)
-    psf.kind.set_value("sigma")
-    assert float(psf.width_nm.native.text()) == pytest.approx(109.647, abs=1e-3)
-    assert psf.value["psf_sigma_nm"] == sigma
-    psf.kind.set_value("image")
-    psf.kind.set_value("fwhm")
-    assert psf.width_nm.native.text() == "258.2"
-    assert psf.value["psf_sigma_nm"] == sigma
-
-
-def test_own_value_survives_a_visit_to_auto(qtbot: QtBot) -> None:
-    edit = AutoEdit()
-    qtbot.addWidget(edit.native)
-    edit.set_value(21.5)
-    edit.auto.value = True
-    assert edit.value == "auto"
-    edit.auto.value = False
-    assert edit.value == 21.5
 
 
 def test_presets_are_offered_for_their_fidelity_only(qtbot: QtBot) -> None:

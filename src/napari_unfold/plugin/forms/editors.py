@@ -103,12 +103,13 @@ class ChoiceEdit(ComboBox):
 
     def reset_choices(self, *_: object) -> None:
         """List the entries anew, in their order; the chosen value stays if it is still there."""
-        before = self.get_value()
+        before, is_chosen = self.get_value(), len(self) > 0
         with self.changed.blocked():
             # magicgui goes by the texts, and would lose a layer that was renamed
             self.native.clear()
             super().reset_choices()
-            self.set_value(before)
+            if is_chosen:
+                self.set_value(before)
         if self.get_value() != before:
             self.changed.emit(self.get_value())
 

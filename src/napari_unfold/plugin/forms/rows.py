@@ -95,6 +95,7 @@ class Row:
         for widget in (self.label, editor.native):
             widget.setToolTip(tooltip)
         editor.native.setAccessibleName(title)
+        editor.name = key.rpartition(".")[2]
 
     @property
     def changed(self) -> SignalInstance:
@@ -157,10 +158,9 @@ def editor_for(field: FieldInfo) -> Any:
     parts = get_args(kind)
     if Literal["auto"] in parts:
         return editor_of(kind, widget_type=AutoEdit, allow_file=Path in parts)
-    if choices := _extra(field).get("choices"):
+    choices = _extra(field).get("choices") or _literal_values(kind)
+    if choices:
         return choice_of(kind, choices)
-    if get_origin(kind) is Literal:
-        return choice_of(kind, parts)
     if kind is int:
         ends = zip(("min", "max"), bounds(field), strict=True)
         return editor_of(kind, **{name: int(end) for name, end in ends if end is not None})
@@ -168,9 +168,19 @@ def editor_for(field: FieldInfo) -> Any:
 
 
 def choice_of(kind: Any, choices: Iterable[Any] = ()) -> ChoiceEdit:
-    """Return the choice between `choices`, or else between all values of a Literal type."""
-    texts = [(CHOICE_TEXTS.get(one, str(one)), one) for one in choices or get_args(kind)]
-    return editor_of(kind, widget_type=ChoiceEdit, choices=texts)
+    """Return the choice between `choices`, or else between all values of a Literal type.
+
+    One of an optional type begins with an entry of the value None.
+    """
+    texts = [(CHOICE_TEXTS.get(one, str(one)), one) for one in choices or _literal_values(kind)]
+    is_open = [("choose…", None)] if type(None) in get_args(kind) else []
+    return editor_of(kind, widget_type=ChoiceEdit, choices=[*is_open, *texts], nullable=False)
+
+
+def _literal_values(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal type, optional or not; none for any other type."""
+    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+    return get_args(literals[0]) if literals else ()
 
 
 def editor_of(kind: Any, **options: Any) -> Any:
