@@ -70,6 +70,22 @@ def test_when_the_chosen_stack_is_removed_another_stack_takes_its_place(
     assert widget.stack.layer() is other
 
 
+def test_a_flat_image_is_never_asked_for_the_pixel_size_on_the_way_to_another_stack(
+    viewer, open_dock
+) -> None:
+    frames = np.ones((4, 8, 10), np.uint16)
+    fine = {"scale": (25, 25), "units": ("nm", "nm")}
+    first = viewer.add_layer(Image(frames, name="first"))
+    widget = open_dock(ReconstructWidget)
+    widget.form.pixel_row.editor.value = 160.0
+    viewer.add_layer(Image(np.ones((32, 40)), name="unfolded", **fine))
+    viewer.add_layer(Image(frames, name="second"))
+    viewer.layers.remove(first)
+    widget.reset_choices()
+    assert widget.stack.layer() is viewer.layers["second"]
+    assert widget.form.pixel_row.editor.value == 160.0
+
+
 def test_a_chosen_layer_stays_chosen_when_it_is_renamed_or_moved(widget, viewer, stack) -> None:
     """Magicgui's own choosers go by the name, and jump to the first layer."""
     viewer.add_layer(Image(np.ones((4, 8, 10), np.uint16), name="other", **NM))

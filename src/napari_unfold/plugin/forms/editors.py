@@ -8,7 +8,7 @@ emitted on every change.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from magicgui.widgets import (
     CheckBox,
@@ -19,16 +19,10 @@ from magicgui.widgets import (
     LineEdit,
     PushButton,
     SpinBox,
-    create_widget,
 )
 from magicgui.widgets.bases import ValuedContainerWidget
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
-
-if TYPE_CHECKING:
-    from magicgui.widgets import Widget
-    from napari.components import ViewerModel
-    from napari.layers import Layer
 
 _TIFF = "TIFF (*.tif *.tiff)"
 _LARGEST_INTEGER = 2**31 - 1
@@ -112,30 +106,6 @@ class ChoiceEdit(ComboBox):
                 self.set_value(before)
         if self.get_value() != before:
             self.changed.emit(self.get_value())
-
-
-def layer_chooser(
-    viewer: ViewerModel, kind: type[Layer], *others: tuple[str, object]
-) -> ChoiceEdit:
-    """Return the choice of a layer of `viewer`.
-
-    Parameters
-    ----------
-    viewer : napari.components.ViewerModel
-        napari's own choosers look for the window that they stand in, and offer nothing before
-        there is one.
-    kind : type of Layer
-    *others : tuple of str and object
-        What is offered besides: text and value of each.
-    """
-
-    def offered(_: Widget) -> list[tuple[str, object]]:
-        layers = [(layer.name, layer) for layer in viewer.layers if isinstance(layer, kind)]
-        return [*layers, *others]
-
-    options = {"widget_type": ChoiceEdit, "choices": offered}
-    chooser: Any = create_widget(annotation=kind, options=options)
-    return chooser
 
 
 class PathEdit(FileEdit):

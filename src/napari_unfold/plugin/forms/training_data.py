@@ -9,7 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError
-from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit, layer_chooser
+from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
+from napari_unfold.plugin.forms.layer_picker import layer_chooser
 from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label
 from napari_unfold.plugin.layers import table_of_points
 
