@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from napari_unfold.files.opening import open_stack
 from napari_unfold.fluctuation.learn_psf import LearnedPSF, learn_psf
-from napari_unfold.fluctuation.sharpen import FluctuationResult, unfold_fluctuations
+from napari_unfold.fluctuation.sharpen import unfold_fluctuations
+from napari_unfold.fluctuation.sharpened import FluctuationResult
 from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.settings.fluctuation import (
@@ -66,7 +67,9 @@ def tubulin() -> None:
     """Sharpen the stack with a PSF known only from itself."""
     recipe = Recipe(
         optics=Optics(pixel_size_nm=100),
-        camera=Camera(offset_adu=0, adu_per_photon=4.2, excess_noise=2),  # var = 8.4 mean
+        camera=Camera(
+            type="emccd", offset_adu=0, adu_per_photon=4.2, read_noise_photons=0
+        ),  # var = 8.4 mean
         solver=Solver(upsampling=UPSAMPLING, iterations=FLUCTUATION_ITERATIONS),
     )
     emitters = np.loadtxt(TUBULIN / "emitters_yx_px.csv", delimiter=",")

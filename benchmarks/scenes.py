@@ -11,7 +11,8 @@ from napari_unfold.files.stacks import as_stack
 from napari_unfold.jobs import run_to_end
 from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
 from napari_unfold.settings.microscope import Background, Camera, Optics
-from napari_unfold.settings.recipe import Fidelity, Localization, Recipe, Solver
+from napari_unfold.settings.recipe import Localization, Recipe, Solver
+from napari_unfold.settings.terms import Fidelity
 from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.scenes import Simulation, simulate
 from napari_unfold.tables.evaluate import Score, evaluate

@@ -16,12 +16,13 @@ import torch
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.learning.losses import TolerantLoss
 from napari_unfold.unfolding.backward import unrolled
+from napari_unfold.unfolding.checkpointed import checkpointed
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 METHODS = {
     "written out": unrolled,
-    "block by block": UnfoldedNetwork.checkpointed,
+    "block by block": checkpointed,
     "as a whole": UnfoldedNetwork.forward,
 }
 

@@ -24,7 +24,7 @@ from napari_unfold.files.presets import (
     save_preset,
 )
 from napari_unfold.imaging.forward import SeparableOperator
-from napari_unfold.settings.recipe import Fidelity
+from napari_unfold.settings.terms import Fidelity
 from napari_unfold.simulation.scenes import Simulation
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -41,7 +41,7 @@ class Candidate:
     iterations: int
     step: float
     weight: float
-    sparsity: float
+    bend: float
     l1_share: float
     threshold: float
 
@@ -53,7 +53,7 @@ START: dict[Fidelity, Candidate] = {
 CHOICES: dict[str, tuple[float, ...]] = {
     "weight": (0.05, 0.1, 0.2),
     "step": (0.5, 1.0, 2.0),
-    "sparsity": (0.05, 0.1, 0.2),
+    "bend": (0.05, 0.1, 0.2),
     "l1_share": (0.1, 0.25, 0.5),
     "threshold": (0.05, 0.1, 0.2),
     "iterations": (100, 150, 200, 300),
@@ -72,7 +72,7 @@ def parameters(candidate: Candidate, fidelity: Fidelity) -> NetworkParameters:
     changes = {
         "step_sizes": [float(f"{candidate.step * a:.6g}") for a in start.step_sizes],
         "weight": float(f"{candidate.weight * start.reference.largest_weight(fidelity):.6g}"),
-        "sparsity_photons": candidate.sparsity * REFERENCE_PHOTONS,
+        "penalty_parameters": {"bend_photons": candidate.bend * REFERENCE_PHOTONS},
         "l1_iterations": round(candidate.l1_share * candidate.iterations),
         "threshold_photons": candidate.threshold * REFERENCE_PHOTONS,
     }

@@ -55,9 +55,7 @@ def table(result: dict[str, Any]) -> str:
         fidelity = NAMES[row["fidelity"]]
         k = len(row["parameters"]["step_sizes"])
         head = f"| {row['loss']} | {fidelity} | {row['penalty']} |"
-        before = (
-            "" if row["loss"] == "reconstruction" else f"{row['history'][0]['Jaccard index']:.3f}"
-        )
+        before = "" if row["loss"] == "reconstruction" else f"{row['history'][0]['jaccard']:.3f}"
         lines.append(f"{head} {k} | ours | {cells(row['jaccard'], row['psnr'])} | {before} |")
         paper = result["paper"].get(f"{row['loss']} {fidelity}")
         if paper:
@@ -71,11 +69,11 @@ def training_figure(result: dict[str, Any], loss: str, path: Path) -> None:
     experiment = EXPERIMENTS["3"]()
     history = row["history"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    left.plot([h["training loss"] for h in history], "C0", label="training loss")
-    left.plot([h["validation loss"] for h in history], "C0--", label="validation loss")
+    left.plot([h["training_loss"] for h in history], "C0", label="training loss")
+    left.plot([h["validation_loss"] for h in history], "C0--", label="validation loss")
     left.set(xlabel="outer iteration", ylabel="loss")
     twin = left.twinx()
-    twin.plot([h["threshold"] for h in history], "C1", label="threshold")
+    twin.plot([h["threshold_photons"] for h in history], "C1", label="threshold")
     twin.set_ylabel("threshold", color="C1")
     left.legend(fontsize=8)
     parameters = NetworkParameters.model_validate(row["parameters"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.appraisal import TOLERANCES_PX
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Trained, train
-from napari_unfold.settings.recipe import Fidelity, Penalty
+from napari_unfold.settings.terms import Fidelity, Penalty
 from napari_unfold.settings.training import LossName, Training
 from napari_unfold.tables.evaluate import jaccard_on_grid, psnr
 from napari_unfold.unfolding.classical import classical_parameters
@@ -123,7 +124,8 @@ def report(name: str, losses: list[LossName]) -> None:
         jaccard, noise_ratio = score(experiment, trained.parameters, loss)
         row = {
             "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
-            "psnr": noise_ratio, "outcome": trained.outcome, "history": trained.history,
+            "psnr": noise_ratio, "outcome": trained.outcome,
+            "history": [asdict(step) for step in trained.history],
             "best": trained.best, "parameters": trained.parameters.model_dump(mode="json"),
             "seconds": time.monotonic() - started,
         }  # fmt: skip

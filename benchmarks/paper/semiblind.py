@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for row, style in zip([r for r in rows if r["loss"] == "localization"], ("-", "--"),
                           strict=True):  # fmt: skip
         steps = range(len(row["history"]))
-        loss = [h["training loss"] for h in row["history"]]
+        loss = [h["training_loss"] for h in row["history"]]
         name = f"start {100 * (row['start'] - 1):+.0f} %"
         outer.plot(steps, loss, style, color="tab:blue", label=name)
-        sigma.plot(steps, [h["PSF sigma"] for h in row["history"]], style, color="tab:orange")
+        sigma.plot(steps, [h["psf_sigma_px"] for h in row["history"]], style, color="tab:orange")
         inner.semilogy(row["energy"], style, color="tab:blue")
         jaccard.plot(row["inner Jaccard index"], style, color="tab:orange")
     sigma.axhline(SIGMA_PX, color="0.6", lw=0.8)
@@ -120,7 +121,7 @@ def main() -> None:
                   f"({error:+.1f} %)   {cells[0]}  {'':14s} {cells[1]}  {took:4.0f}",
                   flush=True)  # fmt: skip
             rows.append({"loss": loss, "start": off, "sigma_px": learned.sigma_px,
-                         "history": learned.history, "seconds": took,
+                         "history": [asdict(step) for step in learned.history], "seconds": took,
                          "parameters": learned.parameters.model_dump(mode="json"),
                          **scores})  # fmt: skip
     RESULTS.mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
 from napari_unfold.learning.losses import TolerantLoss
 from napari_unfold.learning.starting_point import THRESHOLDS, WEIGHTS
 from napari_unfold.learning.train import train
-from napari_unfold.settings.recipe import Penalty
+from napari_unfold.settings.terms import Penalty
 from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate, iterates_in_place

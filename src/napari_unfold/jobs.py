@@ -1,17 +1,19 @@
 """What every long computation has in common: its events, its errors, its device.
 
-A job is a generator of events. Whoever runs it (the napari widgets, the command line, a test)
-iterates it, shows the events, and may stop at any moment by closing the generator; the job then
-leaves no half-written file behind.
+A job is a generator of events that returns its result. Whoever runs it (the napari widgets, the
+command line, a test) shows the events and may stop at any moment by closing the generator; the job
+then leaves no half-written file behind.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from napari_unfold.errors import InputError
 
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"]
 T = TypeVar("T")
+E = TypeVar("E")
 
-SECONDS_BETWEEN_PULSES = 0.1
+SECONDS_BETWEEN_EVENTS = 0.1
+"""Often enough for a bar that moves and for stopping at once."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,43 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """What is known of a network after a learning step.
+
+    Attributes
+    ----------
+    validation_loss, training_loss : float
+        Over the frames that are held out, and over those that are learned from.
+    jaccard : float
+        Mean Jaccard index of pixels over some tolerances, 0 to 1.
+    filled_pixels : int
+        Fine pixels above the threshold.
+    weight : float
+        Regularisation weight.
+    threshold_photons : float
+        Fine pixels below it are empty.
+    penalty_parameters : dict
+        Those of the penalty, by name.
+    psf_sigma_px : float, optional
+        In camera pixels, if it is learned.
+    """
+
+    validation_loss: float
+    jaccard: float = math.nan
+    filled_pixels: int = 0
+    weight: float = math.nan
+    threshold_photons: float = math.nan
+    penalty_parameters: Mapping[str, float] = field(default_factory=dict)
+    training_loss: float = math.nan
+    psf_sigma_px: float | None = None
+
+
+@dataclass(frozen=True)
 class Metric:
-    """Numbers to follow over the course of a job, such as the loss of a training."""
+    """A learning step was made."""
 
     iteration: int
-    values: dict[str, float]
+    values: Metrics
 
 
 @dataclass(frozen=True)
@@ -74,33 +110,67 @@ class Pulse:
     """The job is at work; nothing new, but it can be stopped here."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """The job is complete; always the last event."""
-
-    value: Any
+Event: TypeAlias = Stage | Progress | Note | Preview | Metric | Checkpoint | Pulse
+Job: TypeAlias = Generator[Event, None, T]
+"""Yields events and returns its result."""
 
 
-Event = Stage | Progress | Note | Preview | Metric | Checkpoint | Pulse | Result
-Job = Generator[Event, None, None]
-
-
-def run_to_end(job: Iterator[Event], on_event: Callable[[Event], None] | None = None) -> Any:
-    """Run a job to its end and return the value of its `Result`.
+def run_to_end(job: Job[T], on_event: Callable[[Event], None] | None = None) -> T:
+    """Run a job to its end and return its result.
 
     Parameters
     ----------
-    job : iterator of events
+    job : Job
     on_event : callable, optional
-        Called with every event, the `Result` included.
+        Called with every event.
     """
-    value = None
-    for event in job:
+    while True:
+        try:
+            event = next(job)
+        except StopIteration as end:
+            result: T = end.value
+            return result
         if on_event is not None:
             on_event(event)
-        if isinstance(event, Result):
-            value = event.value
-    return value
+
+
+def translated(
+    inner: Generator[E, None, T], translate: Callable[[E], Event | None]
+) -> Generator[Event, None, T]:
+    """Run a generator as part of a job and return what it returns.
+
+    Parameters
+    ----------
+    inner : generator
+        Such as another job.
+    translate : callable
+        From what it yields to the event to show instead, None for none.
+    """
+    try:
+        while True:
+            try:
+                event = translate(next(inner))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if event is not None:
+                yield event
+    finally:
+        inner.close()
+
+
+class Throttle:
+    """Keeps events apart that would come too often to be seen."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether it is time for another event; if so, the next one has to wait again."""
+        due = time.monotonic() - self._last > SECONDS_BETWEEN_EVENTS
+        if due:
+            self._last = time.monotonic()
+        return due
 
 
 Check = Callable[[], None]
@@ -132,7 +202,7 @@ def in_background(work: Callable[[Check], T]) -> Generator[Event, None, T]:
         try:
             while True:
                 try:
-                    return result.result(timeout=SECONDS_BETWEEN_PULSES)
+                    return result.result(timeout=SECONDS_BETWEEN_EVENTS)
                 except TimeoutError:
                     if result.done():
                         raise

@@ -69,7 +69,16 @@ def test_version_one_can_be_read_for_ever(tmp_path):
         },
     }  # fmt: skip
     (tmp_path / "old.json").write_text(json.dumps(content))
-    assert load_preset(tmp_path / "old.json").networks["gaussian"].step_sizes == [0.06, 0.05]
+    old = load_preset(tmp_path / "old.json")
+    network = old.networks["gaussian"]
+    assert network.step_sizes == [0.06, 0.05]
+    assert network.penalty == "log-sum"
+    assert network.penalty_parameters == {"bend_photons": 150.0}
+    save_preset(old, tmp_path / "new.json")  # in today's version
+    assert load_preset(tmp_path / "new.json") == old
+    del content["networks"]["gaussian"]["sparsity_photons"]
+    (tmp_path / "l1.json").write_text(json.dumps(content))
+    assert load_preset(tmp_path / "l1.json").networks["gaussian"].penalty == "l1"
 
 
 @pytest.mark.parametrize(
@@ -101,5 +110,5 @@ def test_values_out_of_range_are_named(tmp_path):
     content = load_preset(DEFAULT_PRESET).model_dump(mode="json")
     content["networks"]["gaussian"]["weight"] = -1
     (tmp_path / "bad.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"networks.gaussian.weight: input should be greater"):
+    with pytest.raises(InputError, match=r"networks.gaussian.weight: -1 is not usable"):
         load_preset(tmp_path / "bad.json")

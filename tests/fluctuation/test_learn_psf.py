@@ -19,11 +19,11 @@ from napari_unfold.jobs import Metric, Progress, run_to_end
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.losses import ReconstructionLoss
 from napari_unfold.settings.fluctuation import Fluctuation
-from napari_unfold.settings.microscope import Camera, Optics
+from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe, Solver
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink, record
+from napari_unfold.simulation.simulated_microscope import EMCCD, MICROSCOPE
 
-CAMERA = Camera(offset_adu=100, adu_per_photon=2, excess_noise=2)
 SIGMA_NM = 110.0
 UNTRAINED = Fluctuation(learning_steps=0)
 
@@ -31,7 +31,7 @@ UNTRAINED = Fluctuation(learning_steps=0)
 def recipe(upsampling=2, sigma_nm=None, **camera):
     return Recipe(
         optics=Optics(pixel_size_nm=100, psf_sigma_nm=sigma_nm),
-        camera=CAMERA.model_copy(update=camera),
+        camera=MICROSCOPE.camera.model_copy(update=camera),
         solver=Solver(upsampling=upsampling, iterations=60),
     )
 
@@ -42,7 +42,7 @@ def movie():
     rng = np.random.default_rng(2)
     positions = FilamentPatterns(np.array([4000.0, 4800.0]), rng)(900, rng)
     light = blink(len(positions), 300, Blinking(photons=250, bleaching_frames=2000), rng)
-    frames = record(positions, light, (40, 48), 100, SIGMA_NM, 5, CAMERA, rng)
+    frames = record(positions, light, (40, 48), 100, SIGMA_NM, 5, EMCCD, rng)
     truth, *_ = np.histogram2d(*positions.T, bins=(80, 96), range=[[0, 4000], [0, 4800]])
     return as_stack(frames, "filaments", 100), truth
 
@@ -69,7 +69,7 @@ def test_sigma_is_learned_from_a_wrong_start(off):
             start, parameters, learning, checking, ReconstructionLoss(1.0), outer_iterations=12
         )
     )
-    assert learned.history[0]["PSF sigma"] == pytest.approx(off * 1.1)
+    assert learned.history[0].psf_sigma_px == pytest.approx(off * 1.1)
     assert learned.sigma_px == pytest.approx(1.1, rel=0.03)
 
 
@@ -105,10 +105,10 @@ def test_the_learned_psf_stands_beside_that_of_the_data(movie):
 
     def note(event):
         if isinstance(event, Metric):
-            metrics.append(event.values["PSF sigma"])
+            metrics.append(event.values.psf_sigma_px)
 
     result = run_to_end(unfold_fluctuations(stack, recipe(1), settings), note)
-    assert metrics[0] == pytest.approx(1.3 * result.data_sigma_nm, rel=1e-5)
+    assert metrics[0] * 100 == pytest.approx(1.3 * result.data_sigma_nm, rel=1e-5)
     assert result.sigma_nm == result.learned_sigma_nm
     assert result.learned_sigma_nm == pytest.approx(SIGMA_NM, rel=0.06)
     assert result.record["psf"]["learned_sigma_nm"] == result.learned_sigma_nm

@@ -13,16 +13,19 @@ from napari_unfold.errors import InputError
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.grid import Grid
-from napari_unfold.jobs import Checkpoint, Metric, Note, Pulse, Result, run_to_end
+from napari_unfold.jobs import Checkpoint, Metric, Metrics, Note, Pulse, run_to_end
 from napari_unfold.learning.appraisal import TrainingSet, worth
 from napari_unfold.learning.learn import Learned, learn, truth_images
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
-from napari_unfold.learning.train import Trained, train
-from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.learning.train import train
+from napari_unfold.settings.microscope import Background
 from napari_unfold.settings.recipe import Recipe, Solver
+from napari_unfold.settings.terms import FIDELITIES, PENALTIES
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 from napari_unfold.unfolding.backward import unrolled
+from napari_unfold.unfolding.checkpointed import checkpointed
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
@@ -42,9 +45,9 @@ def some_frames(n=6, side=12, molecules=6, seed=0):
     return operator, TrainingSet(y, torch.full((side, side), 5.0), torch.tensor(truth))
 
 
-@pytest.mark.parametrize("penalty", ["l1", "log-sum"])
-@pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
-@pytest.mark.parametrize("run", [UnfoldedNetwork.checkpointed, unrolled])
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.parametrize("run", [checkpointed, unrolled])
 def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelity, penalty):
     _, frames = some_frames(2)
     operator = SeparableOperator((12, 12), 3, 1.0, dtype=torch.float64)
@@ -62,24 +65,26 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelit
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
+@pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss()])
 def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
     operator, frames = some_frames(16)
     learning, checking = frames.split()
     start = classical_parameters(operator, PHOTONS, 5.0, fidelity=fidelity, iterations=30)
-    events = list(train(operator, start, learning, checking, loss, outer_iterations=8))
-    trained: Trained = events[-1].value
+    events = []
+    trained = run_to_end(
+        train(operator, start, learning, checking, loss, outer_iterations=8), events.append
+    )
     first = trained.history[0]
-    assert min(m["training loss"] for m in trained.history) < 0.99 * first["training loss"]
-    assert min(m["validation loss"] for m in trained.history) < first["validation loss"]
+    assert min(m.training_loss for m in trained.history) < 0.99 * first.training_loss
+    assert min(m.validation_loss for m in trained.history) < first.validation_loss
     # what is kept is what was best on the held-out frames
     best = trained.history[trained.best]
     assert worth(best, loss) == max(worth(metrics, loss) for metrics in trained.history)
     network = UnfoldedNetwork(operator, trained.parameters)
     with torch.no_grad():
         value = loss(network(checking.y, checking.b), checking.truth, network.threshold)
-    assert value.item() == pytest.approx(best["validation loss"], rel=1e-3)
+    assert value.item() == pytest.approx(best.validation_loss, rel=1e-3)
     assert [e.iteration for e in events if isinstance(e, Metric)] == list(
         range(len(trained.history))
     )
@@ -88,15 +93,15 @@ def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, los
 @pytest.mark.parametrize(
     ("loss", "better", "worse"),
     [
-        (ReconstructionLoss(), {"validation loss": 1, "Jaccard index": 0}, {"validation loss": 2}),
-        (LocalizationLoss(), {"validation loss": 9, "Jaccard index": 0.3}, {"validation loss": 5}),
-        (TolerantLoss(), {"validation loss": 0.6, "Jaccard index": 0.1}, {"validation loss": 0.8}),
-        (TolerantLoss(), {"validation loss": 0.7, "Jaccard index": 0.3}, {"validation loss": 0.6}),
+        (ReconstructionLoss(), Metrics(1.0, jaccard=0.0), Metrics(2.0, jaccard=0.1)),
+        (LocalizationLoss(), Metrics(9.0, jaccard=0.3), Metrics(5.0, jaccard=0.1)),
+        (TolerantLoss(), Metrics(0.6, jaccard=0.1), Metrics(0.8, jaccard=0.1)),
+        (TolerantLoss(), Metrics(0.7, jaccard=0.3), Metrics(0.6, jaccard=0.1)),
     ],
 )
 def test_an_empty_image_is_never_worth_more_than_found_molecules(loss, better, worse):
-    assert worth(better, loss) > worth({"Jaccard index": 0.1} | worse, loss)
-    assert worth({"validation loss": math.nan, "Jaccard index": 0.5}, TolerantLoss()) == -math.inf
+    assert worth(better, loss) > worth(worse, loss)
+    assert worth(Metrics(math.nan, jaccard=0.5), TolerantLoss()) == -math.inf
 
 
 def test_parameters_stay_within_their_bounds():
@@ -119,13 +124,12 @@ def test_a_training_that_ends_empty_says_so():
     learning, checking = frames.split()
     start = classical_parameters(operator, PHOTONS, 5.0, iterations=10)
     empty = start.model_copy(update={"threshold_photons": 1e5})
-    events = list(
-        train(
-            operator, empty, learning, checking, LocalizationLoss(), outer_iterations=2,
-            search_start=False,
-        )
+    events = []
+    job = train(
+        operator, empty, learning, checking, LocalizationLoss(), outer_iterations=2,
+        search_start=False,
     )  # fmt: skip
-    assert events[-1].value.outcome == "zero"
+    assert run_to_end(job, events.append).outcome == "zero"
     assert any(isinstance(e, Note) and "empty images" in e.text for e in events)
 
 
@@ -134,12 +138,12 @@ def test_a_training_without_progress_stops_and_says_so():
     learning, checking = frames.split()
     start = classical_parameters(operator, PHOTONS, 5.0, iterations=3)
     flat = TrainingSet(learning.y * 0 + 5.0, learning.b, learning.truth * 0)
-    events = list(
+    trained = run_to_end(
         train(operator, start, flat, checking, TolerantLoss(), outer_iterations=50,
               search_start=False)
     )  # fmt: skip
-    assert events[-1].value.outcome in {"stalled", "zero"}
-    assert len(events[-1].value.history) < 20
+    assert trained.outcome in {"stalled", "zero"}
+    assert len(trained.history) < 20
 
 
 def test_stopping_early_leaves_the_best_so_far():
@@ -182,7 +186,7 @@ def test_true_molecules_lie_in_their_fine_pixels():
 
 
 def a_recipe(**solver):
-    return Recipe(optics=Optics(psf_sigma_nm=110), solver=Solver(**({"iterations": 20} | solver)))
+    return MICROSCOPE.model_copy(update={"solver": Solver(**({"iterations": 20} | solver))})
 
 
 def test_a_preset_learned_from_simulated_frames_can_be_used(tmp_path):
@@ -220,12 +224,11 @@ def test_brightness_and_background_come_from_the_stack():
     made = simulate(
         "random", frames=30, shape=(40, 40), molecule_photons=4000, background_photons=60, seed=5
     )
-    events = list(
+    learned = run_to_end(
         learn(a_recipe(), Training(outer_iterations=1, frames=3), name="mine",
               stack=as_stack(made.stack))
     )  # fmt: skip
-    assert isinstance(events[-1], Result)
-    reference = events[-1].value.preset.networks["gaussian"].reference
+    reference = learned.preset.networks["gaussian"].reference
     assert reference.molecule_photons == pytest.approx(4000, rel=0.3)
     assert reference.background_photons == pytest.approx(60, rel=0.3)
 
@@ -234,8 +237,8 @@ def test_resuming_goes_on_where_it_ended():
     training = Training(frames=4, outer_iterations=3, density_per_um2=2)
     first = run_to_end(learn(a_recipe(), training, name="mine"))
     second = run_to_end(learn(a_recipe(), training, name="mine", resume=first.preset))
-    best = first.history[first.best]["validation loss"]
-    assert second.history[0]["validation loss"] == pytest.approx(best, rel=1e-3)
+    best = first.history[first.best].validation_loss
+    assert second.history[0].validation_loss == pytest.approx(best, rel=1e-3)
     with pytest.raises(InputError, match="another fidelity"):
         run_to_end(learn(a_recipe(iterations=7), training, name="mine", resume=first.preset))
 

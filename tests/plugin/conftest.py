@@ -23,10 +23,10 @@ from napari_unfold.jobs import Job
 from napari_unfold.plugin import remember
 from napari_unfold.plugin.running.job_dock import JobDock
 from napari_unfold.plugin.running.stack_dock import StackDock
-from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
-READY = Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110))
+READY = MICROSCOPE
 """Nothing is missing for a run."""
 
 NM = {"scale": (1, 100, 100), "units": ("pixel", "nm", "nm")}
@@ -97,17 +97,17 @@ def widget(request: pytest.FixtureRequest, stack: Image, open_dock) -> JobDock:
 @pytest.fixture
 def run_instead(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Callable[..., Job]], list[dict[str, Any]]]:
+) -> Callable[[Callable[..., Job[object]]], list[dict[str, Any]]]:
     """Put another job in the place of the dock's own; return what it is called with.
 
     The call must suit the real job.
     """
     place, real = request.module.JOB
 
-    def replace(job: Callable[..., Job]) -> list[dict[str, Any]]:
+    def replace(job: Callable[..., Job[object]]) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = []
 
-        def noted(*positional: object, **keywords: object) -> Job:
+        def noted(*positional: object, **keywords: object) -> Job[object]:
             calls.append(inspect.signature(real).bind(*positional, **keywords).arguments)
             return job(*positional, **keywords)
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.presets import list_presets
-from napari_unfold.fluctuation.sharpen import FluctuationResult
-from napari_unfold.jobs import Event, Job, Preview, Result, Stage
+from napari_unfold.fluctuation.sharpened import FluctuationResult
+from napari_unfold.jobs import Event, Job, Metrics, Preview, Stage
 from napari_unfold.learning.learn import Learned
 from napari_unfold.reconstruction.reconstruct import Reconstruction
 from napari_unfold.settings.fluctuation import Fluctuation
@@ -41,15 +41,21 @@ def reconstruction(
     )
 
 
-def metrics(step: int) -> dict[str, float]:
+def metrics(step: int) -> Metrics:
     """Return numbers of a training that gets better for two steps and then worse."""
-    return {
-        "training loss": 1.0 / (step + 1),
-        "validation loss": abs(step - 2) + 1.0,
-        "weight": 0.5 - 0.1 * step,
-        "threshold": 200.0 + 20 * step,
-        "Jaccard index": (0.2, 0.3, 0.6, 0.5)[step],
-    }
+    return Metrics(
+        training_loss=1.0 / (step + 1),
+        validation_loss=abs(step - 2) + 1.0,
+        weight=0.5 - 0.1 * step,
+        threshold_photons=200.0 + 20 * step,
+        jaccard=(0.2, 0.3, 0.6, 0.5)[step],
+        penalty_parameters={"bend_photons": 150.0 + 15 * step},
+    )
+
+
+def psf_metrics(step: int) -> Metrics:
+    """Return numbers of a PSF that is learned."""
+    return Metrics(validation_loss=1.0, training_loss=1.0, psf_sigma_px=1.4 - 0.1 * step)
 
 
 def learned(steps: int = 4) -> Learned:
@@ -81,7 +87,7 @@ def sharpened(settings: Fluctuation, steps: int = 3) -> FluctuationResult:
         data_sigma_nm=110.0,
         data_sigma_error_nm=1.0,
         learned_sigma_nm=115.0 if steps else None,
-        history=[{"PSF sigma": 140.0 - 10 * step} for step in range(steps)],
+        history=[psf_metrics(step) for step in range(steps)],
         settings=settings,
         pixel_size_nm=100.0,
         upsampling=4,
@@ -89,20 +95,20 @@ def sharpened(settings: Fluctuation, steps: int = 3) -> FluctuationResult:
     )
 
 
-def job_of(events: Iterable[Event], result: object) -> Callable[..., Job]:
+def job_of(events: Iterable[Event], result: object) -> Callable[..., Job[object]]:
     """Return a job that tells `events` and ends with `result`."""
 
-    def job(*_: object, **__: object) -> Job:
+    def job(*_: object, **__: object) -> Job[object]:
         yield from events
-        yield Result(result)
+        return result
 
     return job
 
 
-def endless(events: Iterable[Event] = (), then: Event = PREVIEW) -> Callable[..., Job]:
+def endless(events: Iterable[Event] = (), then: Event = PREVIEW) -> Callable[..., Job[object]]:
     """Return a job that tells `events`, and then one and the same until it is cancelled."""
 
-    def job(*_: object, **__: object) -> Job:
+    def job(*_: object, **__: object) -> Job[object]:
         yield from events
         while True:
             time.sleep(0.01)
@@ -111,10 +117,12 @@ def endless(events: Iterable[Event] = (), then: Event = PREVIEW) -> Callable[...
     return job
 
 
-def failing(error: Exception, events: Iterable[Event] = (Stage("Working"),)) -> Callable[..., Job]:
+def failing(
+    error: Exception, events: Iterable[Event] = (Stage("Working"),)
+) -> Callable[..., Job[object]]:
     """Return a job that tells `events` and then raises `error`."""
 
-    def job(*_: object, **__: object) -> Job:
+    def job(*_: object, **__: object) -> Job[object]:
         yield from events
         raise error
 

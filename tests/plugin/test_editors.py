@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from magicgui.widgets import Container, create_widget
-from pydantic import Field
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
@@ -37,7 +36,6 @@ class Every(Section):
     whole: int = setting(3, "Whole", "How many.", ge=1, le=16)
     choice: Literal["l1", "log-sum"] = setting("l1", "Choice", "Which.")
     open: Literal["blocks", "random"] | None = setting(None, "Open", "Which, if known.")
-    named: str = Field("kl", title="Named", json_schema_extra={"choices": ["gaussian", "kl"]})
     auto: Literal["auto"] | float = setting("auto", "Auto", "How much, or estimated.")
     map: Literal["auto"] | float | Path = setting("auto", "Map", "A number or a file.")
     file: Path | None = setting(None, "File", "Which file.")
@@ -49,7 +47,6 @@ ODD = Every(
     whole=16,
     choice="log-sum",
     open="random",
-    named="gaussian",
     auto=1234.5678,
     map=Path("folder/map.tif"),
     file=Path("bead.tif"),
@@ -60,7 +57,6 @@ EDITORS = {
     "whole": IntegerEdit,
     "choice": ChoiceEdit,
     "open": ChoiceEdit,
-    "named": ChoiceEdit,
     "auto": AutoEdit,
     "map": AutoEdit,
     "file": PathEdit,

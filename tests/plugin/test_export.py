@@ -73,7 +73,7 @@ def test_settings_are_remembered(widget, run_instead, open_dock, qtbot) -> None:
     recipe = Recipe.model_validate(
         {
             "optics": {"pixel_size_nm": 100, "psf_sigma_nm": 121.125},
-            "camera": {"offset_adu": 398.6},
+            "camera": {"type": "scmos", "offset_adu": 398.6},
             "solver": {"fidelity": "kl", "upsampling": 3},
         }
     )

@@ -12,14 +12,14 @@ from napari_unfold.fluctuation.sharpen import unfold_fluctuations
 from napari_unfold.jobs import Job, Metric, Note, Progress, Stage
 from napari_unfold.plugin.docks.fluctuations import FluctuationsWidget
 from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuation
-from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 from .conftest import NM, outer_corners, row_of, run
-from .results import PREVIEW, endless, job_of, sharpened
+from .results import PREVIEW, endless, job_of, psf_metrics, sharpened
 
 DOCK = FluctuationsWidget
-RECIPE = Recipe(optics=Optics(pixel_size_nm=100))
+RECIPE = Recipe(camera=MICROSCOPE.camera)
 JOB = ("napari_unfold.plugin.docks.fluctuations._sharpening", unfold_fluctuations)
 
 PSF_NAME = "PSF sigma 110.0 nm, FWHM 259.0 nm"
@@ -29,12 +29,9 @@ PSF_NAME = "PSF sigma 110.0 nm, FWHM 259.0 nm"
 def calls(run_instead: Callable[..., list[dict]]) -> list[dict]:
     """Put a short job in the place of the real one; return what it is called with."""
 
-    def job(_: object, __: object, settings: Fluctuation, **___: object) -> Job:
+    def job(_: object, __: object, settings: Fluctuation, **___: object) -> Job[object]:
         steps = min(settings.learning_steps, 3)
-        curve = [
-            Metric(step, {"training loss": 1.0, "PSF sigma": 140.0 - 10 * step})
-            for step in range(steps)
-        ]
+        curve = [Metric(step, psf_metrics(step)) for step in range(steps)]
         note = Note("PSF of this stack: FWHM 259 nm")
         events = [Stage("Learning the PSF"), note, *curve, Progress(1, 2), PREVIEW]
         return job_of(events, sharpened(settings, steps))()
@@ -81,7 +78,9 @@ def test_the_psf_has_the_scale_of_the_reconstruction_and_states_its_width(
 
 def test_the_curve_of_sigma_stands_beside_that_of_the_data(widget, calls, qtbot) -> None:
     run(widget, qtbot)
-    assert widget.plot.curve("PSF sigma") == ([0, 1, 2], [140.0, 130.0, 120.0])
+    steps, sigmas = widget.plot.curve("PSF sigma")
+    assert steps == [0, 1, 2]
+    assert sigmas == pytest.approx([140.0, 130.0, 120.0])
     assert widget.plot.curve("of the data") == ([0, 1, 2], [110.0, 110.0, 110.0])
     widget.plot.draw()
     assert not widget.plot.isHidden()
@@ -103,7 +102,7 @@ def test_a_learned_psf_is_named_as_such(widget, viewer, calls, qtbot) -> None:
     ("changes", "key", "said"),
     [
         ({"psf_from": "settings"}, "optics.psf_sigma_nm", "PSF is missing"),
-        ({"weight": 2.0}, "fluctuation.weight", "Sparsity"),
+        ({"weight": 2.0}, "fluctuation.weight", "Weight"),
         ({"weight": "much"}, "fluctuation.weight", "'much' is not a number"),
         (
             {"psf_from": "learned", "learning_steps": 0},

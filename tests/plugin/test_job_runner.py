@@ -11,7 +11,7 @@ import torch
 from pytestqt.qtbot import QtBot
 
 from napari_unfold.errors import InputError, OutOfMemoryError, UnfoldError
-from napari_unfold.jobs import Job, Note, Result
+from napari_unfold.jobs import Job, Note
 from napari_unfold.plugin.running.runner import JobRunner, Outcome
 
 
@@ -23,13 +23,13 @@ def runner(qtbot: QtBot) -> Iterator[JobRunner]:
     qtbot.waitUntil(lambda: runner.state == "idle")
 
 
-def outcome_of(runner: JobRunner, job: Job, qtbot: QtBot) -> Outcome:
+def outcome_of(runner: JobRunner, job: Job[object], qtbot: QtBot) -> Outcome:
     with qtbot.waitSignal(runner.ended) as ended:
         runner.start(job)
     return ended.args[0]
 
 
-def endless(release: threading.Event) -> Job:
+def endless(release: threading.Event) -> Job[object]:
     try:
         while True:
             time.sleep(0.01)
@@ -39,9 +39,9 @@ def endless(release: threading.Event) -> Job:
 
 
 def test_events_and_result_arrive(runner: JobRunner, qtbot: QtBot) -> None:
-    def job() -> Job:
+    def job() -> Job[object]:
         yield Note("one")
-        yield Result(42)
+        return 42
 
     events = []
     runner.event.connect(events.append)
@@ -83,7 +83,7 @@ def test_every_error_reaches_the_main_thread(
 ) -> None:
     released = threading.Event()
 
-    def job() -> Job:
+    def job() -> Job[object]:
         try:
             yield Note("so far, so good")
             raise error
@@ -98,12 +98,13 @@ def test_every_error_reaches_the_main_thread(
 
 
 def test_a_failed_job_does_not_hinder_the_next(runner: JobRunner, qtbot: QtBot) -> None:
-    def failing() -> Job:
+    def failing() -> Job[object]:
         yield Note("")
         raise RuntimeError("no")
 
-    def working() -> Job:
-        yield Result("yes")
+    def working() -> Job[object]:
+        yield Note("")
+        return "yes"
 
     assert outcome_of(runner, failing(), qtbot).kind == "failed"
     assert outcome_of(runner, working(), qtbot).value == "yes"

@@ -8,7 +8,6 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.colors import to_hex
 from pytestqt.qtbot import QtBot
 
-from napari_unfold.jobs import Metric
 from napari_unfold.plugin.views.chart_view import ChartView
 from napari_unfold.plugin.views.plot import Plot
 from napari_unfold.plugin.views.training_plot import TrainingPlot
@@ -33,7 +32,7 @@ def test_curves_are_drawn_seldom_and_survive_values_that_are_none(
     monkeypatch.setattr(TrainingPlot, "_draw_on", lambda *_: drawn.append(1))
     curves = plot(viewer, qtbot, TrainingPlot())
     for step in range(100):
-        curves.add(Metric(step, {"training loss": float("inf"), "Jaccard index": 0.5}))
+        curves.add(step, {"training loss": float("inf"), "Jaccard index": 0.5})
     qtbot.waitUntil(lambda: bool(drawn))
     assert len(drawn) < 5
     monkeypatch.undo()
@@ -61,7 +60,7 @@ def test_a_plot_follows_the_theme_drawn_yet_or_not(viewer, qtbot, kind: type[Plo
     if isinstance(view, ChartView):
         view.show_chart(chart())
     else:
-        view.add(Metric(0, {"training loss": 1.0}))
+        view.add(0, {"training loss": 1.0})
         view.draw()
     figure = view.findChild(FigureCanvasQTAgg).figure
     assert to_hex(figure.get_facecolor()) == light[0]

@@ -10,7 +10,7 @@ import torch
 from napari.utils.notifications import notification_manager
 
 from napari_unfold.errors import InputError
-from napari_unfold.jobs import Job, Note, Progress, Result, Stage
+from napari_unfold.jobs import Job, Note, Progress, Stage
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.reconstruction.reconstruct import reconstruct
 
@@ -108,10 +108,10 @@ def test_deleting_the_stack_during_a_run_does_no_harm(
 ) -> None:
     go_on = threading.Event()
 
-    def job(*_, **__) -> Job:
+    def job(*_, **__) -> Job[object]:
         yield Stage("Working")
         go_on.wait(10)
-        yield Result(reconstruction())
+        return reconstruction()
 
     run_instead(job)
     with qtbot.waitSignal(widget.runner.ended):

@@ -114,7 +114,7 @@ def test_pixel_size_can_be_given_to_a_layer_without_one(viewer, open_dock) -> No
 
 def test_a_simulated_stack_brings_its_optics_and_camera(viewer: ViewerModel, open_dock) -> None:
     """Sample data are ready to run: what they were made with is known."""
-    optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(offset_adu=37)
+    optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(type="ccd", offset_adu=37)
     recipe = Recipe(optics=optics, camera=camera)
     metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json")}}
     widget = open_dock(ReconstructWidget)

@@ -49,6 +49,8 @@ def test_curves_grow_while_it_learns_and_the_gain_is_summed_up(widget, run_inste
     np.testing.assert_allclose(losses, [1, 1 / 2, 1 / 3, 1 / 4])
     np.testing.assert_allclose(widget.plot.curve("weight")[1], [1, 0.8, 0.6, 0.4])
     np.testing.assert_allclose(widget.plot.curve("threshold")[1], [1, 1.1, 1.2, 1.3])
+    np.testing.assert_allclose(widget.plot.curve("bend")[1], [1, 1.1, 1.2, 1.3])
+    assert set(widget.plot.curves("Relative to start")) == {"weight", "threshold", "bend"}
     # the step with the smallest validation loss is kept
     assert "0.2 → 0.6" in widget.panel.summary.text()
     assert "step 2 of 3" in widget.panel.summary.text()
@@ -132,12 +134,12 @@ def test_an_error_of_a_setting_is_shown_beside_it(widget, run_instead, qtbot) ->
 
 
 def test_the_details_of_the_loss_reach_the_training(widget):
-    steepness = row_of(widget.form, "training.steepness").editor
-    steepness.set_value(0.2)
+    softness = row_of(widget.form, "training.softness").editor
+    softness.set_value(0.2)
     row_of(widget.form, "training.full_pixel").editor.set_value(255.0)
-    assert widget.form.training_value().steepness == 0.2
+    assert widget.form.training_value().softness == 0.2
     assert widget.form.training_value().full_pixel == 255
-    steepness.set_value(3.0)
+    softness.set_value(3.0)
     assert "Softness" in str(widget.form.errors()[0])
 
 

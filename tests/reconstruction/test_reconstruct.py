@@ -1,6 +1,7 @@
 """The main job: right places, right light, any length, and what happens when it cannot go on."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,22 +13,25 @@ from napari_unfold.errors import InputError, OutOfMemoryError
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack, as_stack
-from napari_unfold.jobs import Note, Preview, Progress, Result, Stage, run_to_end
+from napari_unfold.jobs import Note, Preview, Progress, Stage, run_to_end
 from napari_unfold.reconstruction import reconstruct as module
 from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.scenes import render, simulate
+from napari_unfold.simulation.simulated_microscope import EMCCD, MICROSCOPE
 from napari_unfold.tables.evaluate import evaluate
 
 FWHM_258 = Optics(psf_sigma_nm=258 / 2.3548)
+SEEN = Recipe(optics=FWHM_258, camera=MICROSCOPE.camera)
 
 
 def quick(**changes):
     """Return settings that take little time."""
     settings = {
         "optics": FWHM_258,
+        "camera": MICROSCOPE.camera,
         "background": Background(photons=20.0),
         "solver": Solver(iterations=40, molecule_photons=1500.0),
     }
@@ -45,10 +49,10 @@ def test_a_molecule_lands_where_it_is(fidelity, upsampling):
     """One molecule in nm from the corner: image and table must agree with it (half a pixel!)."""
     y_nm, x_nm = 1237.0, 662.0
     light = render(np.array([y_nm]), np.array([x_nm]), np.array([4000.0]), (24, 16), 100.0, 109.6)
-    camera = Camera(excess_noise=1)
+    camera = replace(EMCCD, excess_noise=1)
     frames = expose(np.repeat(light[None] + 20, 4, 0), camera, np.random.default_rng(0))
     recipe = quick(
-        camera=camera,
+        camera=camera.settings(Camera()),
         solver=Solver(
             fidelity=fidelity, iterations=300, upsampling=upsampling, molecule_photons=4000.0
         ),
@@ -73,7 +77,7 @@ def test_a_molecule_lands_where_it_is(fidelity, upsampling):
 @pytest.mark.parametrize("preset", [None, DEFAULT_PRESET])
 def test_dense_molecules_are_found_unknown_brightness_and_background(fidelity, preset):
     made = simulate("random", frames=8, shape=(40, 40), density_per_um2=3, seed=21)
-    recipe = Recipe(optics=FWHM_258, solver=Solver(fidelity=fidelity, iterations=200))
+    recipe = SEEN.model_copy(update={"solver": Solver(fidelity=fidelity, iterations=200)})
     result = run_to_end(reconstruct(as_stack(made.stack), recipe, preset and load_preset(preset)))
     at_100 = evaluate(result.localizations, made.truth, [100.0])[0]
     assert at_100.jaccard > 0.85
@@ -86,22 +90,21 @@ def test_the_preset_works_at_any_brightness(photons):
         "random", frames=8, shape=(40, 40), density_per_um2=1, seed=22, molecule_photons=photons,
         background_photons=0.01 * photons,
     )  # fmt: skip
-    recipe = Recipe(optics=FWHM_258)
+    recipe = SEEN
     result = run_to_end(reconstruct(as_stack(made.stack), recipe, load_preset(DEFAULT_PRESET)))
     assert evaluate(result.localizations, made.truth, [250.0])[0].jaccard > 0.8
     assert result.molecule_photons == pytest.approx(photons, rel=0.4)
 
 
-def test_events_tell_what_happens_and_end_with_the_result(small):
-    events = list(reconstruct(as_stack(small.stack), quick(background=Background())))
+def test_events_tell_what_happens(small):
+    events = []
+    run_to_end(reconstruct(as_stack(small.stack), quick(background=Background())), events.append)
     assert isinstance(events[0], Stage)
     assert any(isinstance(e, Note) and "Background" in e.text for e in events)
     done = [e.done for e in events if isinstance(e, Progress)]
     assert done == sorted(done)
     assert done[-1] == 6
     assert any(isinstance(e, Preview) and e.image.shape == (64, 80) for e in events)
-    assert isinstance(events[-1], Result)
-    assert not any(isinstance(e, Result) for e in events[:-1])
 
 
 def test_the_record_can_be_written_as_json_and_repeats_the_run(small):
@@ -116,6 +119,17 @@ def test_the_record_can_be_written_as_json_and_repeats_the_run(small):
     )
     pd.testing.assert_frame_equal(result.localizations, again.localizations)
     assert record["localizations"] == len(result.localizations)
+
+
+def test_the_record_tells_what_the_preset_made_of_the_settings(small):
+    preset = load_preset(DEFAULT_PRESET)
+    asked = SEEN.model_copy(update={"solver": Solver(penalty="l1", iterations=3)})
+    result = run_to_end(reconstruct(as_stack(small.stack), asked, preset, frames=slice(0, 1)))
+    used = result.record["recipe"]["solver"]
+    network = preset.networks["gaussian"]
+    assert (used["penalty"], used["iterations"]) == (network.penalty, network.iterations)
+    assert result.recipe.model_dump(mode="json") == result.record["recipe"]
+    assert result.record["psf"]["sigma_nm"] == pytest.approx(SEEN.optics.psf_sigma_nm)
 
 
 def test_frames_are_chosen_and_keep_their_numbers(small):
@@ -192,10 +206,11 @@ def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
     expected = run_to_end(reconstruct(as_stack(small.stack), quick()))
     monkeypatch.setattr(module, "iterates_in_place", hungry)
     monkeypatch.setattr(module, "_batch_size", lambda _setup: 4)
-    events = list(reconstruct(as_stack(small.stack), quick()))
+    events = []
+    result = run_to_end(reconstruct(as_stack(small.stack), quick()), events.append)
     assert sizes == [4, 2, 1, 1, 1, 1, 1, 1]
     assert any(isinstance(e, Note) and "memory" in e.text for e in events)
-    assert len(events[-1].value.localizations) == len(expected.localizations)
+    assert len(result.localizations) == len(expected.localizations)
 
 
 def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
@@ -208,8 +223,8 @@ def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
 
 
 def test_an_empty_stack_gives_an_empty_table():
-    frames = expose(np.full((4, 16, 16), 20.0), Camera(), np.random.default_rng(1))
-    result = run_to_end(reconstruct(as_stack(frames), Recipe(optics=FWHM_258)))
+    frames = expose(np.full((4, 16, 16), 20.0), EMCCD, np.random.default_rng(1))
+    result = run_to_end(reconstruct(as_stack(frames), SEEN))
     assert len(result.localizations) <= 1
     assert {"frame", "x_nm", "y_nm", "photons"} <= set(result.localizations.columns)
 
@@ -217,11 +232,11 @@ def test_an_empty_stack_gives_an_empty_table():
 def test_a_dark_stack_with_read_noise_gives_no_molecules():
     """Read noise that the settings leave out is noticed, said, and not taken for molecules."""
     frames = np.random.default_rng(2).normal(100, 2, (20, 64, 64)).astype(np.float32)
-    events = list(reconstruct(as_stack(frames), Recipe(optics=FWHM_258)))
+    events = []
+    result = run_to_end(reconstruct(as_stack(frames), SEEN), events.append)
     texts = [e.text for e in events if isinstance(e, Note)]
     assert any("scatter by 1 photons" in text for text in texts)
     assert any("No molecules stand out" in text for text in texts)
-    result = events[-1].value
     assert len(result.localizations) <= 5
     assert result.record["notes"] == texts
 
@@ -259,7 +274,7 @@ def test_a_measured_psf_and_a_background_map(small, tmp_path):
     ],
 )
 def test_bad_input_is_refused_before_anything_is_computed(frames, changes, message, tmp_path):
-    settings = {"optics": FWHM_258} | changes
+    settings = {"optics": FWHM_258, "camera": MICROSCOPE.camera} | changes
     path = tmp_path / "frames.tif"
     with pytest.raises(InputError, match=message) as error:
         run_to_end(
@@ -280,7 +295,7 @@ def test_nan_in_a_frame_is_named():
     frames = np.full((6, 16, 16), 140.0, np.float32)
     frames[4, 3, 3] = np.nan
     with pytest.raises(InputError, match="frame 5"):
-        run_to_end(reconstruct(as_stack(frames), Recipe(optics=FWHM_258)))
+        run_to_end(reconstruct(as_stack(frames), SEEN))
 
 
 @pytest.mark.slow
@@ -296,7 +311,7 @@ def test_published_stacks(shared_data, name, fwhm_nm, frames, at_50, at_100):
     from napari_unfold.files.localizations import read_localizations
 
     folder = shared_data / "deep-storm"
-    recipe = Recipe(optics=Optics(psf_sigma_nm=fwhm_nm / 2.3548))
+    recipe = Recipe(optics=Optics(psf_sigma_nm=fwhm_nm / 2.3548), camera=MICROSCOPE.camera)
     with open_stack(folder / f"{name}.tif") as stack:
         result = run_to_end(reconstruct(stack, recipe, load_preset(DEFAULT_PRESET), frames=frames))
     truth = read_localizations(folder / f"{name}_truth.csv")

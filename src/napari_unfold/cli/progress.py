@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import typer
 from rich.console import Console
@@ -20,9 +20,10 @@ from rich.progress import (
 from napari_unfold import jobs
 
 OnEvent = Callable[[jobs.Event], None]
+T = TypeVar("T")
 
 
-def run_with_progress(job: jobs.Job, on_event: OnEvent | None = None) -> Any:
+def run_with_progress(job: jobs.Job[T], on_event: OnEvent | None = None) -> T:
     """Run a job to its end, with a progress bar on a terminal and silently otherwise.
 
     Parameters
@@ -34,7 +35,7 @@ def run_with_progress(job: jobs.Job, on_event: OnEvent | None = None) -> Any:
     Returns
     -------
     object
-        The value of the job's `jobs.Result`.
+        What the job returns.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def run_with_progress(job: jobs.Job, on_event: OnEvent | None = None) -> Any:
         raise typer.Exit(130) from None
 
 
-def _run_with_bar(job: jobs.Job, on_event: OnEvent | None) -> Any:
+def _run_with_bar(job: jobs.Job[T], on_event: OnEvent | None) -> T:
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -72,10 +73,24 @@ def _run_with_bar(job: jobs.Job, on_event: OnEvent | None) -> Any:
         elif isinstance(event, jobs.Note):
             bar.console.print(event.text)
         elif isinstance(event, jobs.Metric):
-            numbers = ", ".join(f"{name} {value:.4g}" for name, value in event.values.items())
-            bar.console.print(f"{event.iteration:4d}  {numbers}")
+            bar.console.print(f"{event.iteration:4d}  {numbers_of(event.values)}")
         if on_event is not None:
             on_event(event)
 
     with bar:
         return jobs.run_to_end(job, show)
+
+
+def numbers_of(metrics: jobs.Metrics) -> str:
+    """Return what there is to follow of a learning step, in one line."""
+    numbers = {
+        "training loss": metrics.training_loss,
+        "validation loss": metrics.validation_loss,
+        "Jaccard index": metrics.jaccard,
+        "weight": metrics.weight,
+        "threshold": metrics.threshold_photons,
+        **metrics.penalty_parameters,
+    }
+    if metrics.psf_sigma_px is not None:
+        numbers["PSF sigma (pixels)"] = metrics.psf_sigma_px
+    return ", ".join(f"{title} {value:.4g}" for title, value in numbers.items())

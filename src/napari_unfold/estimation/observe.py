@@ -1,111 +1,157 @@
-"""What a stack and the settings tell before anything is unfolded, and whether they agree."""
+"""What a stack and the settings tell before anything is unfolded."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
-from napari_unfold.estimation.background import MIN_BACKGROUND_PHOTONS, estimate_background
+from napari_unfold.estimation.background import (
+    MIN_BACKGROUND_PHOTONS,
+    detection_limit,
+    estimate_background,
+    estimate_crowding,
+    estimate_molecule_photons,
+)
+from napari_unfold.estimation.resolve_camera import resolve_camera
+from napari_unfold.estimation.sample import frame_range, read_sample
+from napari_unfold.files.stacks import Stack
 from napari_unfold.files.tiff import read_picture
+from napari_unfold.imaging.camera import CameraModel, to_photons
+from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
-from napari_unfold.settings.microscope import Camera, Optics
+from napari_unfold.jobs import Job, Note, Stage
+from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
 
-MAX_PHOTONS = 1e9
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of a stack once it has been looked at.
+
+    Attributes
+    ----------
+    frames : tuple of int
+        First frame, and the one after the last.
+    shape : tuple of int
+        Camera pixels ``(Y, X)``.
+    recipe : Recipe
+        As given, with the camera in full.
+    camera : CameraModel
+    background : array (Y, X)
+        Photons per camera pixel.
+    notes : list of str
+        What the user was told.
+    """
+
+    frames: tuple[int, int]
+    shape: tuple[int, int]
+    recipe: Recipe
+    camera: CameraModel
+    background: NDArray[np.float32]
+    notes: list[str]
 
 
-NEGATIVE_SHARE = 0.05
-"""With fewer values below zero photons than this share, they say nothing about read noise."""
+@dataclass(frozen=True)
+class MoleculeObservation(Observation):
+    """The same for a stack of blinking molecules, whose PSF is known.
+
+    Attributes
+    ----------
+    psf : PSF
+    molecule_photons : float
+        Photons of a typical molecule in one frame.
+    detection_limit_photons : float
+        Of the faintest molecule that stands out from the noise.
+    crowding : array (Y, X)
+        Molecules to expect in the area of a PSF and in one frame.
+    """
+
+    psf: PSF
+    molecule_photons: float
+    detection_limit_photons: float
+    crowding: NDArray[np.float32]
 
 
-def checked_camera(sample: NDArray[np.float32], camera: Camera) -> tuple[Camera, str]:
-    """Check the camera settings against a sample of frames in photons.
+def observe(stack: Stack, recipe: Recipe, frames: slice) -> Job[Observation]:
+    """Look at a stack once: camera and background, as stated or as the frames tell.
 
-    Returns
-    -------
-    camera : Camera
-        With more read noise if dark pixels show it.
-    note : str
-        What the user should be told, or nothing.
+    Parameters
+    ----------
+    stack : Stack
+    recipe : Recipe
+        Camera and background; the PSF need not be known.
+    frames : slice
+        Which frames are meant, counted from 0.
 
     Raises
     ------
     InputError
+        If the stack contradicts the settings, or does not tell what they leave open.
     """
-    check_range(sample, camera)
-    check_offset(sample, camera)
-    scatter = dark_noise_photons(sample)
-    if scatter <= 1.2 * camera.read_noise_photons:
-        return camera, ""
-    return camera.model_copy(update={"read_noise_photons": scatter}), (
-        f"Dark pixels scatter by {scatter:.2g} photons, more than the camera settings say: "
-        "taken as read noise. Check offset and gain"
+    observation, _ = yield from _look(stack, recipe, frames)
+    return observation
+
+
+def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[MoleculeObservation]:
+    """Look at a stack of blinking molecules once: their brightness and crowding too.
+
+    Parameters
+    ----------
+    stack : Stack
+    recipe : Recipe
+    frames : slice
+        Which frames are meant, counted from 0.
+
+    Raises
+    ------
+    InputError
+        As `observe`, and if the PSF is missing or the frames are too small for it.
+    """
+    frame_range(frames, stack.shape[0])
+    psf = load_psf(recipe.optics)
+    check_frame_size((stack.shape[1], stack.shape[2]), psf)
+    seen, sample = yield from _look(stack, recipe, frames)
+    energy = forward_operator(seen.shape, recipe.solver.upsampling, psf).point_energy
+    limit = detection_limit(seen.background, seen.camera, energy)
+    photons = recipe.solver.molecule_photons
+    if photons == "auto":
+        photons = estimate_molecule_photons(sample, seen.background, seen.camera, energy)
+        seen.notes.append(
+            f"Typical molecule estimated: {photons:.0f} photons per frame"
+            if photons > limit
+            else "No molecules stand out from the noise; looking for the faintest that could"
+        )
+        yield Note(seen.notes[-1])
+    return MoleculeObservation(
+        **vars(seen),
+        psf=psf,
+        molecule_photons=photons,
+        detection_limit_photons=limit,
+        crowding=estimate_crowding(sample, seen.background, photons, psf.sigma_px),
     )
 
 
-def dark_noise_photons(photons: NDArray[np.floating]) -> float:
-    """Return the read noise that values below zero photons give away.
-
-    Photons cannot be negative; where the offset is right and a frame is dark, the values below
-    zero are half of the read noise's distribution. Nothing is concluded from a few of them.
-
-    Parameters
-    ----------
-    photons : array (T, Y, X)
-        A sample of the stack.
-
-    Returns
-    -------
-    float
-        Standard deviation in photons, a lower bound; 0 if hardly any value is negative.
-    """
-    negative = photons[photons < 0]
-    if len(negative) < NEGATIVE_SHARE * photons.size:
-        return 0.0
-    return float(np.sqrt(np.mean(np.square(negative, dtype=np.float64))))
-
-
-def check_range(photons: NDArray[np.floating], camera: Camera) -> None:
-    """Refuse frames with more light than any camera could report.
-
-    Raises
-    ------
-    InputError
-    """
-    brightest = float(photons.max())
-    if brightest > MAX_PHOTONS:
-        grey = brightest * camera.adu_per_photon + camera.offset_adu
-        raise InputError(
-            f"the stack holds grey values up to {grey:.3g}, that is {brightest:.3g} photons",
-            "Check the file and the camera gain",
-            field="camera.adu_per_photon",
-        )
-
-
-def check_offset(photons: NDArray[np.floating], camera: Camera) -> None:
-    """Refuse frames that are negative after the offset is removed.
-
-    A dark pixel may fall below the offset by noise, a whole frame may not.
-
-    Parameters
-    ----------
-    photons : array (T, Y, X)
-        A sample of the stack.
-
-    Raises
-    ------
-    InputError
-    """
-    dark = float(np.median(photons))
-    if dark < -3.0 * np.sqrt(1.0 + camera.read_noise_photons**2):
-        grey = dark * camera.adu_per_photon + camera.offset_adu
-        raise InputError(
-            f"the stack is darker than the camera offset: its median is {grey:.0f} ADU, "
-            f"the offset {camera.offset_adu:.0f} ADU",
-            "Enter the grey value of a dark pixel as the offset",
-            field="camera.offset_adu",
-        )
+def _look(
+    stack: Stack, recipe: Recipe, frames: slice
+) -> Job[tuple[Observation, NDArray[np.float32]]]:
+    """Return what is seen in a sample of frames, and the sample in photons."""
+    span = frame_range(frames, stack.shape[0])
+    shape = stack.shape[1], stack.shape[2]
+    yield Stage("Reading the stack")
+    grey = read_sample(stack, span)
+    camera, notes = yield from resolve_camera(stack, recipe.camera, span, grey)
+    recipe = recipe.model_copy(update={"camera": camera.settings(recipe.camera)})
+    sample = to_photons(grey, camera)
+    yield Stage("Estimating the background")
+    background = background_map(sample, camera, recipe.background, shape)
+    if recipe.background.photons == "auto":
+        low, high = float(background.min()), float(background.max())
+        notes.append(f"Background estimated: {low:.3g} to {high:.3g} photons per pixel")
+        yield Note(notes[-1])
+    return Observation(span, shape, recipe, camera, background, notes), sample
 
 
 def load_psf(optics: Optics) -> PSF:
@@ -142,12 +188,15 @@ def check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
 
 
 def background_map(
-    sample: NDArray[np.float32], recipe: Recipe, shape: tuple[int, int]
+    sample: NDArray[np.float32],
+    camera: CameraModel,
+    settings: Background,
+    shape: tuple[int, int],
 ) -> NDArray[np.float32]:
     """Return the background of the settings, estimated from a sample of frames if it is 'auto'."""
-    given = recipe.background.photons
+    given = settings.photons
     if given == "auto":
-        return estimate_background(sample, recipe.camera)
+        return estimate_background(sample, camera)
     if isinstance(given, float):
         return np.full(shape, given, dtype=np.float32)
     background = np.asarray(read_picture(given, "background.photons"), np.float32)

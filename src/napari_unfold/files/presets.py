@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, field_validator
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
-from napari_unfold.settings.recipe import Fidelity, Localization
+from napari_unfold.settings.explain import checked
+from napari_unfold.settings.recipe import Localization
 from napari_unfold.settings.section import Section
+from napari_unfold.settings.terms import Fidelity
 from napari_unfold.unfolding.parameters import NetworkParameters
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DEFAULT_PRESET = "dense-smlm"
 
@@ -49,7 +51,7 @@ class Preset(Section):
     localization : Localization
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     description: str
@@ -58,6 +60,11 @@ class Preset(Section):
     upsampling: int = Field(ge=1, le=16)
     networks: dict[Fidelity, NetworkParameters] = Field(min_length=1)
     localization: Localization = Field(default_factory=Localization)
+
+    @field_validator("schema_version", mode="before")
+    @classmethod
+    def _read_version_1(cls, version: Any) -> Any:
+        return SCHEMA_VERSION if version == 1 else version
 
 
 def user_preset_folder() -> Path:
@@ -131,11 +138,9 @@ def _parse(text: str, where: str) -> Preset:
             field="preset",
         )
     try:
-        return Preset.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise _not_a_preset(where, f"{place}: {first['msg'].lower()}") from error
+        return checked(Preset, raw)
+    except InputError as error:
+        raise _not_a_preset(where, error.problem) from error
 
 
 def _not_a_preset(where: str, reason: str) -> InputError:

@@ -1,25 +1,27 @@
-"""Learning with an unknown PSF: its sigma together with steps, weight and threshold (23).
+"""Learning with an unknown PSF: its sigma together with steps, weight and threshold.
 
 Images of variances (or covariances, or means) with known emitters take the place of frames; see
-`analysis.train` for the same with a known PSF.
+`learning.train` for the same with a known PSF.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from napari_unfold.fluctuation.semiblind import SemiBlindNetwork, SemiBlindOperator
 from napari_unfold.imaging.forward import ForwardOperator
-from napari_unfold.jobs import Check, Job, Metric, Note, Progress, Result, Stage, in_background
+from napari_unfold.jobs import Check, Job, Metric, Metrics, Note, Progress, Stage, in_background
 from napari_unfold.learning.appraisal import TrainingSet, appraise
 from napari_unfold.learning.losses import Loss
 from napari_unfold.learning.sgp import SGP, boxed
 from napari_unfold.learning.train import has_stalled
+from napari_unfold.unfolding.checkpointed import checkpointed
 from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.fidelity import fidelity_named, zero_image_weight
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.parameters import NetworkParameters
 
@@ -44,13 +46,13 @@ class LearnedPSF:
         Those with the smallest validation loss.
     sigma_px : float
         PSF sigma in camera pixels that belongs to them.
-    history : list of dict
-        Metrics of every outer iteration; the first is that of the start.
+    history : list of Metrics
+        Those of every outer iteration; the first is that of the start.
     """
 
     parameters: NetworkParameters
     sigma_px: float
-    history: list[dict[str, float]]
+    history: list[Metrics]
 
 
 def image_parameters(
@@ -68,18 +70,21 @@ def image_parameters(
     image : tensor (..., Y, X)
         Without its background.
     weight_share : float
-        Regularisation weight as a fraction of ``||A^T y||_inf``, above which the solution is
-        zero (20).
+        Regularisation weight as a fraction of the one above which the solution is zero.
     iterations : int
         K.
     """
-    largest_weight = float(operator.adjoint(image).amax())
+    largest_weight = _weight_bound(operator, image)
     brightness = largest_weight / operator.point_energy
-    # only the KL fidelity would need a background
+    # least squares need no background
     parameters = classical_parameters(
         operator, brightness, brightness, penalty="l1", iterations=iterations
     )
     return parameters.model_copy(update={"weight": weight_share * largest_weight})
+
+
+def _weight_bound(operator: ForwardOperator, image: torch.Tensor) -> float:
+    return zero_image_weight(fidelity_named("gaussian"), operator, image, image.new_zeros(()))
 
 
 def learn_psf(
@@ -90,7 +95,7 @@ def learn_psf(
     loss: Loss,
     *,
     outer_iterations: int = 40,
-) -> Job:
+) -> Job[LearnedPSF]:
     """Learn PSF sigma, step sizes, weight and threshold.
 
     Parameters
@@ -107,27 +112,31 @@ def learn_psf(
     Yields
     ------
     Event
-        A `Metric` at every outer iteration; the last is a `Result` that holds a `LearnedPSF`.
+        A `Metric` at every outer iteration.
+
+    Returns
+    -------
+    LearnedPSF
     """
     network = SemiBlindNetwork(operator, start)
     learner = _Learner(network, start, training, loss)
     yield Stage("Learning the PSF")
     best, best_loss = LearnedPSF(start, operator.sigma_px.item(), []), math.inf
-    history: list[dict[str, float]] = []
+    history: list[Metrics] = []
     for iteration in range(outer_iterations + 1):
         value = yield from in_background(learner.step if iteration else learner.loss_at_start)
-        metrics = _metrics(network, start, validation, loss) | {"training loss": value}
+        metrics = replace(_metrics(network, start, validation, loss), training_loss=value)
         history.append(metrics)
         yield Progress(iteration, outer_iterations)
         yield Metric(iteration, metrics)
-        if metrics["validation loss"] < best_loss:
-            best_loss = metrics["validation loss"]
+        if metrics.validation_loss < best_loss:
+            best_loss = metrics.validation_loss
             best = LearnedPSF(network.learned(start), operator.sigma_px.item(), history)
-        losses = [step["training loss"] for step in history]
+        losses = [step.training_loss for step in history]
         if has_stalled(losses, STALLED_AFTER, STALLED_IMPROVEMENT):
             yield Note("The loss has stopped falling; the training is complete")
             break
-    yield Result(best)
+    return best
 
 
 class _Learner:
@@ -153,7 +162,7 @@ class _Learner:
 
         def run(y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             if backward:
-                return self.network.checkpointed(y, b)
+                return checkpointed(self.network, y, b)
             return final_iterate(frozen, y, b, check)
 
         return self.images.loss(
@@ -167,7 +176,7 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """Box constraints and scales of all parameters."""
     sigma, step = network.operator.sigma_px.item(), network.step_sizes.max().item()
-    largest_weight = float(network.operator.frozen().adjoint(training.y).amax())
+    largest_weight = _weight_bound(network.operator.frozen(), training.y)
     brightest = float(training.truth.max())
     boxes = {
         "operator.sigma_px": (SIGMA_RANGE[0] * sigma, SIGMA_RANGE[1] * sigma, sigma),
@@ -180,6 +189,7 @@ def _groups(
 
 def _metrics(
     network: SemiBlindNetwork, start: NetworkParameters, images: TrainingSet, loss: Loss
-) -> dict[str, float]:
+) -> Metrics:
     x = final_iterate(network.frozen(start), images.y, images.b)
-    return appraise(network, images, x, loss) | {"PSF sigma": network.operator.sigma_px.item()}
+    appraised = appraise(network, images, x, loss)
+    return replace(appraised, psf_sigma_px=network.operator.sigma_px.item())

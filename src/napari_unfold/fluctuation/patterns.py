@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.fluctuation.statistics import FluctuationImages, TemporalStatistics, time_blocks
-from napari_unfold.imaging.camera import noise_variance, to_photons
+from napari_unfold.imaging.camera import CameraModel, noise_variance, to_photons
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Event, Progress, Stage
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.settings.fluctuation import FluctuationImageName
-from napari_unfold.settings.microscope import Camera
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink, record
 
 N_PATTERNS = 12
@@ -103,11 +102,13 @@ def simulate_patterns(
     emitters: Emitters,
     grid: Grid,
     sigma_nm: float,
-    camera: Camera,
+    camera: CameraModel,
     n_frames: int,
     block_frames: int,
 ) -> Generator[Event, None, TrainingSet]:
     """Simulate stacks of filaments and return their images with the true ones of the emitters.
+
+    Their frames are those of equation (21), with the noise of the camera.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def simulate_patterns(
         Its pixel size and upsampling count; the frames have `PATTERN_SHAPE`.
     sigma_nm : float
         PSF sigma.
-    camera : Camera
+    camera : CameraModel
     n_frames : int
         Of a stack; at most `MAX_FRAMES` are simulated.
     block_frames : int
@@ -151,7 +152,7 @@ def simulate_patterns(
 
 
 def _images(
-    frames: NDArray[np.floating], block_frames: int, camera: Camera | None
+    frames: NDArray[np.floating], block_frames: int, camera: CameraModel | None
 ) -> FluctuationImages:
     """Temporal statistics of frames in memory, taken as those of a stack."""
     statistics = TemporalStatistics()

@@ -10,6 +10,7 @@ from torch import nn
 
 from napari_unfold.imaging.forward import SeparableOperator, norm_squared_bound
 from napari_unfold.imaging.psf import gaussian_matrix
+from napari_unfold.learning.train import learned_parameters
 from napari_unfold.unfolding.inference import Tick
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -107,7 +108,7 @@ class SemiBlindOperator(nn.Module):
 
 
 class SemiBlindNetwork(UnfoldedNetwork):
-    """The unfolded network with the PSF sigma among its parameters (23).
+    """The unfolded network with the PSF sigma among its parameters: equation (23).
 
     The norm of the operator depends on sigma, and with it which steps are safe. Its step sizes
     are therefore multiples of ``1 / L`` at the present sigma.
@@ -156,12 +157,9 @@ class SemiBlindNetwork(UnfoldedNetwork):
         operator = self.operator.frozen()
         with torch.no_grad():
             steps = self.step_sizes / self.operator.norm_bound()
-        return start.model_copy(
+        return learned_parameters(self, start).model_copy(
             update={
                 "step_sizes": steps.tolist(),
-                "weight": self.weight.item(),
-                "threshold_photons": self.threshold.item(),
-                "sparsity_photons": None if self.sparsity is None else self.sparsity.item(),
                 "reference": start.reference.model_copy(
                     update={
                         "norm_squared": operator.norm_squared,

@@ -1,7 +1,8 @@
 """Temporal statistics of a stack: the images that fluctuation imaging (SOFI) works on.
 
 Independent emitters add their variances and their covariances between neighbouring frames, both
-through ``A∘A`` (22). Photon noise adds to the variance alone: it does not remember the last frame.
+through ``A∘A``, equation (22). Photon noise adds to the variance alone: it does not remember the
+last frame.
 """
 
 from __future__ import annotations

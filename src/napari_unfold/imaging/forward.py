@@ -121,7 +121,7 @@ class SeparableOperator:
     dtype, device
         Of the images it is applied to.
     squared : bool
-        ``A∘A``, which maps variances of emitters to variances of pixels (22).
+        ``A∘A``, which maps variances of emitters to variances of pixels.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class MeasuredOperator:
 
 
 class SquaredMeasuredOperator:
-    """A∘A for a measured PSF: the variance of camera pixels from that of emitters (22).
+    """A∘A for a measured PSF: the variance of camera pixels from that of emitters.
 
     Element ``A_ij`` is the share of the light of fine pixel ``j`` that falls into camera pixel
     ``i``. It depends on the distance of the camera pixels and on where ``j`` lies in its own, one

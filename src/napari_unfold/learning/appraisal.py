@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_unfold.jobs import Check
+from napari_unfold.jobs import Check, Metrics
 from napari_unfold.learning.losses import LocalizationLoss, Loss, ReconstructionLoss
 from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.inference import final_iterate
@@ -91,9 +91,7 @@ def unfold(network: UnfoldedNetwork, frames: TrainingSet, check: Check) -> torch
     return torch.cat([final_iterate(network, p.y, p.b, check).clone() for p in frames.parts()])
 
 
-def appraise(
-    network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, loss: Loss
-) -> dict[str, float]:
+def appraise(network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, loss: Loss) -> Metrics:
     """Return what there is to know about a network from its images `x` of the frames.
 
     Parameters
@@ -108,19 +106,17 @@ def appraise(
     threshold = network.threshold.detach()
     images, truth = x.cpu().numpy(), frames.truth.cpu().numpy()
     jaccard = [jaccard_on_grid(images, truth, threshold.item(), t) for t in TOLERANCES_PX]
-    metrics = {
-        "validation loss": loss(x, frames.truth, threshold).item(),
-        "weight": network.weight.item(),
-        "threshold": threshold.item(),
-        "Jaccard index": float(np.mean(jaccard)),
-        "filled pixels": float((images > threshold.item()).sum()),
-    }
-    if network.sparsity is not None:
-        metrics["sparsity"] = network.sparsity.item()
-    return metrics
+    return Metrics(
+        validation_loss=loss(x, frames.truth, threshold).item(),
+        jaccard=float(np.mean(jaccard)),
+        filled_pixels=int((images > threshold.item()).sum()),
+        weight=network.weight.item(),
+        threshold_photons=threshold.item(),
+        penalty_parameters={name: p.item() for name, p in network.penalty_parameters.items()},
+    )
 
 
-def worth(metrics: dict[str, float], loss: Loss) -> float:
+def worth(metrics: Metrics, loss: Loss) -> float:
     """How good a network is: the larger the better, minus infinity if it is useless.
 
     The reconstruction loss decides for itself. The localization loss cannot, since in dense frames
@@ -128,9 +124,9 @@ def worth(metrics: dict[str, float], loss: Loss) -> float:
     minus a soft Jaccard index, which counts beside the index of whole pixels.
     """
     if isinstance(loss, ReconstructionLoss):
-        value = -metrics["validation loss"]
+        value = -metrics.validation_loss
     elif isinstance(loss, LocalizationLoss):
-        value = metrics["Jaccard index"]
+        value = metrics.jaccard
     else:
-        value = metrics["Jaccard index"] + (1.0 - metrics["validation loss"])
+        value = metrics.jaccard + (1.0 - metrics.validation_loss)
     return value if math.isfinite(value) else -math.inf

@@ -15,20 +15,30 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
+from napari_unfold.estimation.observe import observe_molecules
 from napari_unfold.files.presets import Preset, PresetScore
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.camera import to_photons
-from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.imaging.forward import ForwardOperator, forward_operator
 from napari_unfold.imaging.grid import Grid
-from napari_unfold.jobs import Checkpoint, Device, Event, Job, Note, Result, choose_device
+from napari_unfold.jobs import (
+    Checkpoint,
+    Device,
+    Event,
+    Job,
+    Metrics,
+    Note,
+    choose_device,
+    translated,
+)
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Outcome, Trained, train
-from napari_unfold.reconstruction.prepare import prepare
+from napari_unfold.reconstruction.prepare import pedestal_photons, untrained
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
-from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.simulation.simulated_microscope import BACKGROUND_PHOTONS, MOLECULE_PHOTONS
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -36,7 +46,6 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 SIMULATED_SHAPE = (32, 32)
 """Camera pixels of simulated training frames."""
 
-DEFAULT_MOLECULE_PHOTONS, DEFAULT_BACKGROUND_PHOTONS = 1500.0, 20.0
 SEED = 20_000
 
 
@@ -50,8 +59,8 @@ class Learned:
     before, after, truth : array (qY, qX)
         One validation frame as the classical and as the learned network see it, and its
         molecules, in photons per fine pixel.
-    history : list of dict
-        Metrics of every learning step.
+    history : list of Metrics
+        Those of every learning step.
     best : int
         Learning step of `preset`.
     outcome : str
@@ -62,7 +71,7 @@ class Learned:
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     truth: NDArray[np.float32]
-    history: list[dict[str, float]]
+    history: list[Metrics]
     best: int
     outcome: Outcome
 
@@ -87,7 +96,7 @@ def learn(
     frames: slice = slice(None),
     resume: Preset | None = None,
     device: Device = "auto",
-) -> Job:
+) -> Job[Learned]:
     """Learn a preset.
 
     Parameters
@@ -111,8 +120,11 @@ def learn(
     Yields
     ------
     Event
-        `Metric` at every learning step, `Checkpoint` (a `Learned`) at every improvement; the last
-        is a `Result` that holds a `Learned`.
+        `Metric` at every learning step, `Checkpoint` (a `Learned`) at every improvement.
+
+    Returns
+    -------
+    Learned
 
     Raises
     ------
@@ -153,13 +165,11 @@ def learn(
         outer_iterations=training.outer_iterations,
         search_start=resume is None,
     )
-    for event in job:
-        if isinstance(event, Checkpoint):
-            yield Checkpoint(learned(event.value))
-        elif isinstance(event, Result):
-            yield Result(learned(event.value))
-        else:
-            yield event
+
+    def usable(event: Event) -> Event:
+        return Checkpoint(learned(event.value)) if isinstance(event, Checkpoint) else event
+
+    return learned((yield from translated(job, usable)))
 
 
 def truth_images(
@@ -209,12 +219,15 @@ def _training_data(
         return (yield from _from_stack(recipe, stack, truth, slice(first, last), device, source))
     photons, background = recipe.solver.molecule_photons, recipe.background.photons
     if stack is not None:
-        setup = yield from prepare(stack, _classical(recipe), None, frames, device)
-        photons, background = setup.molecule_photons, float(np.median(setup.background))
+        seen = yield from observe_molecules(stack, recipe, frames)
+        photons, background = seen.molecule_photons, float(np.median(seen.background))
+        recipe = seen.recipe
         yield Note(
             f"Simulating {training.density_per_um2:g} molecules per µm² of {photons:.0f} photons "
             f"on a background of {background:.3g}"
         )
+    elif recipe.camera.known_excess_noise is None:
+        yield Note("The camera is not stated: simulating an EMCCD")
     if recipe.optics.psf_sigma_nm is None:
         raise InputError(
             "training stacks can be simulated for a Gaussian PSF only",
@@ -226,10 +239,8 @@ def _training_data(
         frames=training.frames,
         shape=SIMULATED_SHAPE,
         density_per_um2=training.density_per_um2,
-        molecule_photons=photons if isinstance(photons, float) else DEFAULT_MOLECULE_PHOTONS,
-        background_photons=(
-            background if isinstance(background, float) else DEFAULT_BACKGROUND_PHOTONS
-        ),
+        molecule_photons=photons if isinstance(photons, float) else MOLECULE_PHOTONS,
+        background_photons=(background if isinstance(background, float) else BACKGROUND_PHOTONS),
         recipe=recipe,
         seed=SEED,
     )
@@ -257,12 +268,14 @@ def _from_stack(
     source: str,
 ) -> Generator[Event, None, _Data]:
     """Training frames from a stack whose molecules are known."""
-    setup = yield from prepare(stack, _classical(recipe), None, frames, device)
-    first, last = setup.frames
-    photons = to_photons(stack.read(first, last), setup.recipe.camera)
-    y = torch.as_tensor(photons, device=device) + setup.pedestal_photons
-    b = torch.as_tensor(setup.background, device=device) + setup.pedestal_photons
-    images = truth_images(truth, range(first, last), setup.grid, setup.molecule_photons)
+    seen = yield from observe_molecules(stack, recipe, frames)
+    pedestal = pedestal_photons(seen)
+    first, last = seen.frames
+    photons = to_photons(stack.read(first, last), seen.camera)
+    y = torch.as_tensor(photons, device=device) + pedestal
+    b = torch.as_tensor(seen.background, device=device) + pedestal
+    grid = Grid(seen.shape, recipe.optics.pixel_size_nm, recipe.solver.upsampling)
+    images = truth_images(truth, range(first, last), grid, seen.molecule_photons)
     if not images.any():
         raise InputError(
             "none of the true molecules lies in the chosen frames",
@@ -270,25 +283,17 @@ def _from_stack(
             field="stack",
         )
     known = TrainingSet(y, b, torch.as_tensor(images, device=device))
-    start = classical_parameters(
-        setup.network.operator,
-        setup.molecule_photons,
-        float(b.min()),
-        fidelity=recipe.solver.fidelity,
-        penalty=recipe.solver.penalty,
-        iterations=recipe.solver.iterations,
-    )
-    return _Data(setup.network.operator, known, start, source)
+    operator = forward_operator(seen.shape, grid.upsampling, seen.psf, device=device)
+    return _Data(operator, known, untrained(operator, seen), source)
 
 
 def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> NetworkParameters:
     """Return the parameters of a preset for these data, if they fit the network asked for."""
     network = preset.networks.get(recipe.solver.fidelity)
-    penalty = "l1" if network is None or network.sparsity_photons is None else "log-sum"
     if (
         network is None
         or network.iterations != recipe.solver.iterations
-        or penalty != recipe.solver.penalty
+        or network.penalty != recipe.solver.penalty
         or preset.upsampling != recipe.solver.upsampling
     ):
         raise InputError(
@@ -298,11 +303,6 @@ def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> Networ
             field="solver.iterations",
         )
     return network.for_data(start.reference)
-
-
-def _classical(recipe: Recipe) -> Recipe:
-    """Leave the network small where only the estimates are wanted."""
-    return recipe.model_copy(update={"solver": recipe.solver.model_copy(update={"iterations": 1})})
 
 
 def _preset(
@@ -325,12 +325,12 @@ def _preset(
         trained_on=f"{source}; {training.loss} loss, {recipe.solver.penalty} penalty, "
         f"{len(trained.parameters.step_sizes)} iterations, learned from {learned_from} frames.",
         scores=[
-            PresetScore(data=held_out, metric=metric, value=round(values[key], 5))
-            for metric, values, key in (
-                (f"{training.loss} loss before learning", start, "validation loss"),
-                (f"{training.loss} loss", best, "validation loss"),
-                ("mean Jaccard index of pixels before learning", start, "Jaccard index"),
-                ("mean Jaccard index of pixels", best, "Jaccard index"),
+            PresetScore(data=held_out, metric=metric, value=round(value, 5))
+            for metric, value in (
+                (f"{training.loss} loss before learning", start.validation_loss),
+                (f"{training.loss} loss", best.validation_loss),
+                ("mean Jaccard index of pixels before learning", start.jaccard),
+                ("mean Jaccard index of pixels", best.jaccard),
             )
         ],
         upsampling=recipe.solver.upsampling,

@@ -13,20 +13,13 @@ from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.jobs import Event, Note, Progress, Stage, in_background
 from napari_unfold.learning.appraisal import TrainingSet, appraise, unfold, worth
 from napari_unfold.learning.losses import Loss
-from napari_unfold.settings.recipe import Fidelity
 from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.fidelity import fidelity_named
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
 
-WEIGHTS: dict[Fidelity, tuple[float, ...]] = {
-    "gaussian": (0.05, 0.1, 0.3, 0.6),
-    "kl": (0.4, 1.0, 2.0, 4.0, 8.0),
-}
-STEPS: dict[Fidelity, tuple[float, ...]] = {"gaussian": (1.0,), "kl": (1.0, 3.0, 8.0)}
 THRESHOLDS = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4)
-"""Fractions of the largest weight, multiples of the safe step, and fractions of a typical
-molecule's photons. KL takes larger weights, which mostly make its images fainter, and its safe
-step is a cautious one."""
+"""Fractions of a typical molecule's photons; weights and steps come from the fidelity."""
 
 FRAMES = 4
 
@@ -47,7 +40,8 @@ def best_start(
     yield Stage("Looking for a starting point")
     few = training[:FRAMES]
     best, best_worth = like, -math.inf
-    points = list(product(WEIGHTS[like.fidelity], STEPS[like.fidelity]))
+    fidelity = fidelity_named(like.fidelity)
+    points = list(product(fidelity.starting_weights, fidelity.starting_steps))
     for i, (weight, multiple) in enumerate(points):
         trial = _classical(operator, like, weight, multiple)
         network = UnfoldedNetwork(operator, trial, dtype=few.y.dtype, device=few.y.device)
@@ -57,7 +51,7 @@ def best_start(
             with torch.no_grad():
                 network.threshold.fill_(threshold)
             metrics = appraise(network, few, x, loss)
-            if metrics["filled pixels"] and worth(metrics, loss) > best_worth:
+            if metrics.filled_pixels and worth(metrics, loss) > best_worth:
                 best_worth = worth(metrics, loss)
                 best = trial.model_copy(update={"threshold_photons": threshold})
         yield Progress(i + 1, len(points))
@@ -75,7 +69,7 @@ def _classical(
         like.reference.molecule_photons,
         like.reference.background_photons,
         fidelity=like.fidelity,
-        penalty="l1" if like.sparsity_photons is None else "log-sum",
+        penalty=like.penalty,
         iterations=like.iterations,
         weight=weight,
     )

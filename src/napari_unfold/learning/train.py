@@ -1,10 +1,13 @@
-"""Learning the parameters by back-propagation through all iterations (bilevel optimisation)."""
+"""Learning the parameters by back-propagation through all iterations.
+
+This is the upper level of the bilevel problem, equation (5); the network is the lower one.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -17,10 +20,10 @@ from napari_unfold.jobs import (
     Event,
     Job,
     Metric,
+    Metrics,
     Note,
     Preview,
     Progress,
-    Result,
     Stage,
     in_background,
 )
@@ -55,8 +58,8 @@ class Trained:
     ----------
     parameters : NetworkParameters
         The best on the validation frames.
-    history : list of dict
-        Metrics of every outer iteration; the first is that of the start.
+    history : list of Metrics
+        Those of every outer iteration; the first is that of the start.
     best : int
         Outer iteration of `parameters`.
     outcome : str
@@ -64,7 +67,7 @@ class Trained:
     """
 
     parameters: NetworkParameters
-    history: list[dict[str, float]]
+    history: list[Metrics]
     best: int
     outcome: Outcome
 
@@ -78,8 +81,8 @@ def train(
     *,
     outer_iterations: int = 40,
     search_start: bool = True,
-) -> Job:
-    """Learn step sizes, weight, threshold and the bend of the log-sum penalty.
+) -> Job[Trained]:
+    """Learn step sizes, weight, threshold and what the penalty has to learn.
 
     Parameters
     ----------
@@ -99,8 +102,11 @@ def train(
     Yields
     ------
     Event
-        `Metric` and `Checkpoint` (holding a `Trained`) at every outer iteration; the last is a
-        `Result` that holds a `Trained`.
+        `Metric` and `Checkpoint` (holding a `Trained`) at every outer iteration.
+
+    Returns
+    -------
+    Trained
     """
     if search_start:
         start = yield from best_start(operator, start, training, loss)
@@ -110,15 +116,15 @@ def train(
     best = Trained(start, [], 0, "learned")
     best_worth = -math.inf
     outcome: Outcome = "learned"
-    history: list[dict[str, float]] = []
+    history: list[Metrics] = []
     for iteration in range(outer_iterations + 1):
         value = yield from in_background(learner.step if iteration else learner.loss_at_start)
         x = yield from in_background(partial(unfold, network, validation))
-        metrics = appraise(network, validation, x, loss) | {"training loss": value}
+        metrics = replace(appraise(network, validation, x, loss), training_loss=value)
         history.append(metrics)
         yield Progress(iteration, outer_iterations)
         yield Metric(iteration, metrics)
-        if not math.isfinite(metrics["validation loss"]):
+        if not math.isfinite(metrics.validation_loss):
             outcome = "diverged"
             break
         if worth(metrics, loss) > best_worth:
@@ -127,12 +133,12 @@ def train(
             best = Trained(parameters, list(history), iteration, "learned")
             yield Checkpoint(best)
             yield Preview(x[0].cpu().numpy())
-        empty = metrics["filled pixels"] == 0
+        empty = metrics.filled_pixels == 0
         if (empty or learner.is_stalled()) and not learner.start_again(best.parameters):
             outcome = "zero" if empty else "stalled"
             break
     yield from _explain(outcome)
-    yield Result(Trained(best.parameters, history, best.best, outcome))
+    return Trained(best.parameters, history, best.best, outcome)
 
 
 def has_stalled(losses: list[float], after: int, improvement: float) -> bool:
@@ -150,7 +156,7 @@ def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> Ne
             "step_sizes": network.step_sizes.tolist(),
             "weight": network.weight.item(),
             "threshold_photons": network.threshold.item(),
-            "sparsity_photons": None if network.sparsity is None else network.sparsity.item(),
+            "penalty_parameters": {n: p.item() for n, p in network.penalty_parameters.items()},
         }
     )
 
@@ -208,8 +214,8 @@ class _Learner:
             network.step_sizes.copy_(torch.tensor(parameters.step_sizes))
             network.weight.fill_(parameters.weight)
             network.threshold.fill_(parameters.threshold_photons)
-            if network.sparsity is not None and parameters.sparsity_photons:
-                network.sparsity.fill_(parameters.sparsity_photons)
+            for name, value in parameters.penalty_parameters.items():
+                network.penalty_parameters[name].fill_(value)
         self._begin()
         return True
 
@@ -231,16 +237,18 @@ def _groups(
     step = max(start.step_sizes)
     # K steps that change together count as one parameter
     together = math.sqrt(start.iterations)
-    # above this weight the zero image is the solution (20); for KL a bound by experience
-    light = float(network.operator.adjoint(training.y - training.b).amax())
-    largest_weight = light if start.fidelity == "gaussian" else 30.0
+    largest_weight = network.fidelity.weight_bound(network.operator, training.y, training.b)
     brightest = float(training.truth.max())
     boxes = {
         "step_sizes": (1e-3 * step, LARGEST_STEP * step, together * step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-3 * molecule, 0.5 * brightest, start.threshold_photons),
-        "sparsity": (1e-3 * molecule, 1e2 * molecule, start.sparsity_photons or molecule),
     }
+    for name, learnable in network.penalty_class.learnables().items():
+        unit = learnable.unit(molecule)
+        boxes[f"penalty_parameters.{name}"] = (
+            learnable.lower * unit, learnable.upper * unit, start.penalty_parameters[name]
+        )  # fmt: skip
     return boxed(network.named_parameters(), boxes)
 
 

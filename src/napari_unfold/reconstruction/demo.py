@@ -13,7 +13,7 @@ from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.results import write_json
 from napari_unfold.files.stacks import as_stack
-from napari_unfold.jobs import Device, Job, Result, Stage
+from napari_unfold.jobs import Device, Job, Stage
 from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
 from napari_unfold.settings.microscope import Background
 from napari_unfold.simulation.scenes import Simulation, simulate
@@ -41,7 +41,7 @@ class Demo:
     report: dict[str, Any]
 
 
-def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job:
+def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job[Demo]:
     """Simulate filaments, reconstruct and localize them, and compare with the truth.
 
     Parameters
@@ -54,7 +54,10 @@ def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job:
     Yields
     ------
     Event
-        The last is a `Result` that holds a `Demo`.
+
+    Returns
+    -------
+    Demo
     """
     output_folder(folder)
     yield Stage("Simulating filaments")
@@ -64,12 +67,7 @@ def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job:
     recipe = simulation.recipe.model_copy(update={"background": Background()})
     preset = load_preset(DEFAULT_PRESET)
     stack = as_stack(simulation.stack, "demo", pixel_nm)
-    for event in reconstruct(stack, recipe, preset, device=device):
-        if isinstance(event, Result):
-            result: Reconstruction = event.value
-        else:
-            yield event
-
+    result = yield from reconstruct(stack, recipe, preset, device=device)
     scores = evaluate(result.localizations, simulation.truth, TOLERANCES_NM)
     report = {"scores": [asdict(score) for score in scores], **result.record}
     yield Stage("Writing the results")
@@ -88,4 +86,4 @@ def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job:
         f"{FRAMES} frames, {DENSITY_PER_UM2:g} molecules per µm²: Jaccard index "
         + ", ".join(f"{s.jaccard:.2f} at {s.tolerance_nm:g} nm" for s in scores),
     )
-    yield Result(Demo(simulation, result, report))
+    return Demo(simulation, result, report)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import OutOfMemoryError
+from napari_unfold.estimation.observe import observe_molecules
 from napari_unfold.files.images import FrameWriter, write_image
 from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import Preset
@@ -28,15 +29,15 @@ from napari_unfold.jobs import (
     Note,
     Preview,
     Progress,
-    Result,
     Stage,
+    Throttle,
     choose_device,
+    translated,
 )
-from napari_unfold.reconstruction.prepare import Setup, prepare
+from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.inference import iterates_in_place
 
-SECONDS_BETWEEN_EVENTS = 0.15
 MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
 """For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
 FINE_IMAGES_PER_FRAME = 12
@@ -64,6 +65,7 @@ class Reconstruction:
     upsampling : int
         Fine pixels per camera pixel.
     recipe : Recipe
+        As it was used.
     record : dict
         How the result came about, ready for JSON.
     """
@@ -104,7 +106,7 @@ def reconstruct(
     frames: slice = slice(None),
     device: Device = "auto",
     save_frames: Path | None = None,
-) -> Job:
+) -> Job[Reconstruction]:
     """Reconstruct and localize a stack of any length, batch by batch.
 
     Parameters
@@ -122,7 +124,10 @@ def reconstruct(
     Yields
     ------
     Event
-        The last is a `Result` that holds a `Reconstruction`.
+
+    Returns
+    -------
+    Reconstruction
 
     Raises
     ------
@@ -132,8 +137,11 @@ def reconstruct(
         If not even a single frame fits into memory.
     """
     started = time.monotonic()
-    setup = yield from prepare(stack, recipe, preset, frames, choose_device(device))
-    first, last = setup.frames
+    chosen = choose_device(device)
+    check_preset(preset, recipe)  # refused before the stack is read
+    seen = yield from observe_molecules(stack, recipe, frames)
+    setup = prepare(seen, preset, chosen)
+    first, last = seen.frames
     total = last - first
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
@@ -158,17 +166,15 @@ def reconstruct(
             yield Preview((light / (start - first)).astype(np.float32))
     localizations = pd.concat(tables, ignore_index=True)
     seconds = time.monotonic() - started
-    yield Result(
-        Reconstruction(
-            image=(light / total).astype(np.float32),
-            localizations=localizations,
-            background=setup.background,
-            molecule_photons=setup.molecule_photons,
-            pixel_size_nm=recipe.optics.pixel_size_nm,
-            upsampling=setup.grid.upsampling,
-            recipe=recipe,
-            record=setup.record(stack, preset, len(localizations), seconds),
-        )
+    return Reconstruction(
+        image=(light / total).astype(np.float32),
+        localizations=localizations,
+        background=seen.background,
+        molecule_photons=seen.molecule_photons,
+        pixel_size_nm=recipe.optics.pixel_size_nm,
+        upsampling=setup.grid.upsampling,
+        recipe=setup.recipe,
+        record=setup.record(stack, preset, len(localizations), seconds),
     )
 
 
@@ -176,32 +182,26 @@ def _unfold(
     stack: Stack, setup: Setup, start: int, stop: int
 ) -> Generator[Event, None, tuple[NDArray[np.float32], pd.DataFrame]]:
     """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
-    done, total = start - setup.frames[0], setup.frames[1] - setup.frames[0]
-    frames = to_photons(stack.read(start, stop), setup.recipe.camera)
+    seen = setup.seen
+    done, total = start - seen.frames[0], seen.frames[1] - seen.frames[0]
+    frames = to_photons(stack.read(start, stop), seen.camera)
     y = torch.as_tensor(frames, device=setup.device)
-    b = torch.as_tensor(setup.background, device=setup.device)
-    reported = time.monotonic()
+    b = torch.as_tensor(seen.background, device=setup.device)
+    throttle = Throttle()
 
-    def tick(share: float) -> Generator[Event, None, None]:
-        nonlocal reported
-        if time.monotonic() - reported > SECONDS_BETWEEN_EVENTS:
-            reported = time.monotonic()
-            yield Progress(done + share * (stop - start), total)
+    def progress(share: float) -> Progress | None:
+        return Progress(done + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
     iterates = iterates_in_place(setup.network, y + pedestal, b + pedestal)
     for k in range(setup.parameters.iterations):
         x = next(iterates)
-        yield from tick((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations)
-    localizing = setup.localizer(x, y, b)
-    while True:
-        try:
-            share = next(localizing)
-        except StopIteration as end:
-            found = end.value
-            break
-        yield from tick(1 - LOCALIZATION_SHARE * (1 - share))
-    table = setup.localizer.table(found, start, setup.background)
+        if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
+            yield event
+    found = yield from translated(
+        setup.localizer(x, y, b), lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share))
+    )
+    table = setup.localizer.table(found, start, seen.background)
     return x.cpu().numpy(), table
 
 

@@ -13,22 +13,14 @@ from pydantic import Field, model_validator
 
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.section import Section, setting
-
-Fidelity = Literal["gaussian", "kl"]
-Penalty = Literal["l1", "log-sum"]
+from napari_unfold.settings.terms import FIDELITIES, PENALTIES, Fidelity, Penalty, listed
 
 
 class Solver(Section):
     """The unfolded network: what it minimises and for how many iterations."""
 
-    fidelity: Fidelity = setting(
-        "gaussian",
-        "Fidelity",
-        "Noise model: 'gaussian' (least squares) or 'kl' (Kullback-Leibler, for photon noise).",
-    )
-    penalty: Penalty = setting(
-        "log-sum", "Penalty", "Sparsity term: 'l1' as in the paper, or the sharper 'log-sum'."
-    )
+    fidelity: Fidelity = setting("gaussian", "Fidelity", f"Noise model: {listed(FIDELITIES)}.")
+    penalty: Penalty = setting("log-sum", "Penalty", f"Sparsity term: {listed(PENALTIES)}.")
     iterations: int = setting(400, "Iterations", "Number of unfolded iterations K.", ge=1, le=5000)
     upsampling: int = setting(
         4, "Upsampling", "Fine pixels per camera pixel along each axis.", ge=1, le=16
@@ -82,6 +74,11 @@ class Localization(Section):
 
 class Recipe(Section):
     """All settings of a reconstruction."""
+
+    @classmethod
+    def section_name(cls) -> str:
+        """Return nothing: its sections have names of their own."""
+        return ""
 
     optics: Optics = Field(default_factory=Optics)
     camera: Camera = Field(default_factory=Camera)

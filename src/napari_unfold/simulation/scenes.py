@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 from scipy import special
 
 from napari_unfold.errors import InputError
-from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.imaging.camera import CameraModel
+from napari_unfold.settings.microscope import Background
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.exposure import expose
+from napari_unfold.simulation.simulated_microscope import (
+    BACKGROUND_PHOTONS,
+    MICROSCOPE,
+    MOLECULE_PHOTONS,
+    SIGMA_NM,
+    completed,
+)
 
 FILAMENT_RADIUS_NM = 12.5
 """Labels sit this far from the axis of a filament, as on an immunostained microtubule."""
-
-_DEFAULT_SIGMA_NM = 110.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,11 @@ class Simulation:
     truth: pd.DataFrame
     recipe: Recipe
 
+    @property
+    def camera(self) -> CameraModel:
+        """The camera that took the stack."""
+        return CameraModel.of(self.recipe.camera)
+
 
 def simulate(
     scene: SceneName = "filaments",
@@ -50,9 +61,9 @@ def simulate(
     frames: int = 50,
     shape: tuple[int, int] = (64, 64),
     density_per_um2: float = 3.0,
-    molecule_photons: float = 1500.0,
+    molecule_photons: float = MOLECULE_PHOTONS,
     brightness_spread: float = 0.2,
-    background_photons: float = 20.0,
+    background_photons: float = BACKGROUND_PHOTONS,
     recipe: Recipe | None = None,
     seed: int = 0,
 ) -> Simulation:
@@ -76,7 +87,7 @@ def simulate(
     background_photons : float
         Photons per camera pixel.
     recipe : Recipe, optional
-        Optics and camera; by default 100 nm pixels, a PSF sigma of 110 nm and an EMCCD.
+        Optics and camera; what it leaves open is as in `simulated_microscope.MICROSCOPE`.
     seed : int
         Same seed, same stack.
 
@@ -101,10 +112,11 @@ def simulate(
                 f"the {name} is {value:g}, which cannot be simulated",
                 f"Give a number between {low:g} and {high:g}",
             )
-    recipe = recipe or Recipe(optics=Optics(psf_sigma_nm=_DEFAULT_SIGMA_NM))
+    recipe = completed(recipe or MICROSCOPE)
     recipe = recipe.model_copy(update={"background": Background(photons=background_photons)})
     pixel_nm = recipe.optics.pixel_size_nm
-    sigma_nm = recipe.optics.psf_sigma_nm or _DEFAULT_SIGMA_NM
+    sigma_nm = recipe.optics.psf_sigma_nm or SIGMA_NM
+    camera = CameraModel.of(recipe.camera)
     rng = np.random.default_rng(seed)
     size_nm = np.array(shape) * pixel_nm
     draw = Filaments(size_nm, rng) if scene == "filaments" else _Anywhere(size_nm)
@@ -116,7 +128,7 @@ def simulate(
         y_nm, x_nm = draw(count, rng).T
         photons = _brightness(count, molecule_photons, brightness_spread, rng)
         light = render(y_nm, x_nm, photons, shape, pixel_nm, sigma_nm)
-        stack[t] = expose(light + background_photons, recipe.camera, rng)
+        stack[t] = expose(light + background_photons, camera, rng)
         tables.append(pd.DataFrame({"frame": t, "x_nm": x_nm, "y_nm": y_nm, "photons": photons}))
     return Simulation(stack, pd.concat(tables, ignore_index=True), recipe)
 

@@ -19,7 +19,7 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import least_squares
 
 from napari_unfold.errors import InputError
-from napari_unfold.jobs import Event, Job, Note, Progress, Result, Stage
+from napari_unfold.jobs import Event, Job, Note, Progress, Stage
 from napari_unfold.settings.tables import Drift
 from napari_unfold.tables.chart import Chart
 from napari_unfold.tables.columns import validate
@@ -75,7 +75,7 @@ class DriftCorrection:
         return Chart("Drift", "frame", "drift (nm)", curves, points)
 
 
-def correct_drift(table: pd.DataFrame, settings: Drift) -> Job:
+def correct_drift(table: pd.DataFrame, settings: Drift) -> Job[DriftCorrection]:
     """Find the drift and remove it.
 
     Parameters
@@ -87,7 +87,10 @@ def correct_drift(table: pd.DataFrame, settings: Drift) -> Job:
     Yields
     ------
     Event
-        Last of all a `Result` with a `DriftCorrection`.
+
+    Returns
+    -------
+    DriftCorrection
 
     Raises
     ------
@@ -125,7 +128,7 @@ def correct_drift(table: pd.DataFrame, settings: Drift) -> Job:
     curve = pd.DataFrame(
         {"frame": frames, "drift_x_nm": of_frame[:, 0], "drift_y_nm": of_frame[:, 1]}
     )
-    yield Result(DriftCorrection(corrected, curve, block_frames, rms_nm))
+    return DriftCorrection(corrected, curve, block_frames, rms_nm)
 
 
 def divide_frames(frame: NDArray[np.int64], blocks: int) -> NDArray[np.intp]:

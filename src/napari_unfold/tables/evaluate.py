@@ -189,7 +189,7 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
 def jaccard_on_grid(
     image: np.ndarray, truth: np.ndarray, threshold: float, tolerance_px: float
 ) -> float:
-    """Jaccard index of the bright pixels of an image, as the paper counts it (equation 19).
+    """Jaccard index of the bright pixels of an image, as the paper counts it: equation (19).
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from scipy import fft
 from scipy.signal.windows import tukey
 
 from napari_unfold.errors import InputError
-from napari_unfold.jobs import Job, Note, Progress, Result, Stage
+from napari_unfold.jobs import Job, Note, Progress, Stage
 from napari_unfold.settings.tables import Resolution
 from napari_unfold.tables.chart import Chart
 from napari_unfold.tables.columns import validate
@@ -75,7 +75,9 @@ class RingCorrelation:
         return Chart(title, "frequency (1/µm)", "correlation", curves, point, THRESHOLD)
 
 
-def measure_resolution(table: pd.DataFrame, settings: Resolution, seed: int = 0) -> Job:
+def measure_resolution(
+    table: pd.DataFrame, settings: Resolution, seed: int = 0
+) -> Job[RingCorrelation]:
     """Measure the resolution of a table of localizations.
 
     Parameters
@@ -89,7 +91,10 @@ def measure_resolution(table: pd.DataFrame, settings: Resolution, seed: int = 0)
     Yields
     ------
     Event
-        Last of all a `Result` with a `RingCorrelation`.
+
+    Returns
+    -------
+    RingCorrelation
 
     Raises
     ------
@@ -121,7 +126,7 @@ def measure_resolution(table: pd.DataFrame, settings: Resolution, seed: int = 0)
         }
     )
     yield Note(f"Halves: {halves}; pixels of {pixel_nm:.3g} nm.")
-    yield Result(RingCorrelation(period * pixel_nm, curve, pixel_nm, halves))
+    return RingCorrelation(period * pixel_nm, curve, pixel_nm, halves)
 
 
 def ring_correlation(

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from scipy.special import ndtr
 
 from napari_unfold.errors import InputError
-from napari_unfold.jobs import Event, Job, Note, Progress, Result, Stage
+from napari_unfold.jobs import Event, Job, Note, Progress, Stage
 from napari_unfold.settings.tables import Rendering
 from napari_unfold.tables.columns import validate
 
@@ -51,7 +51,7 @@ class RenderedImage:
 
 def render(
     table: pd.DataFrame, settings: Rendering, size_nm: tuple[float, float] | None = None
-) -> Job:
+) -> Job[RenderedImage]:
     """Render localizations.
 
     Besides the image, memory does not grow with the number of localizations.
@@ -67,7 +67,10 @@ def render(
     Yields
     ------
     Event
-        Last of all a `Result` with a `RenderedImage`.
+
+    Returns
+    -------
+    RenderedImage
 
     Raises
     ------
@@ -88,7 +91,7 @@ def render(
             yield Note(note)
         yield from _draw_gaussians(image, yx, width / settings.pixel_size_nm, weight)
     unit = "photons" if settings.weight == "photons" else "localizations"
-    yield Result(RenderedImage(image, settings.pixel_size_nm, unit))
+    return RenderedImage(image, settings.pixel_size_nm, unit)
 
 
 def count_in_pixels(

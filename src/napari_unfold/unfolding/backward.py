@@ -1,9 +1,10 @@
-"""The derivative of ``x^K`` by the parameters (8)-(12), written out instead of recorded.
+"""The derivative of ``x^K`` by the parameters, written out instead of recorded.
 
-The gradient is carried backwards through Algorithm 1, block by block of iterations: only the ends
-of the blocks are kept on the way forward, and a block is computed again when it is needed. Equal
-to `UnfoldedNetwork.checkpointed`, the reference, with a third of its memory and in less time; the
-operator is fixed.
+The gradient is carried backwards through Algorithm 1 by the chain rule of the paper, equation (8)
+with the derivatives of one iteration in equation (9), equation (10), equation (11) and
+equation (12). It goes block by block of iterations: only the ends of the blocks are kept on the way
+forward, and a block is computed again when it is needed. Equal to `checkpointed`, the reference,
+with a third of its memory and in less time; the operator is fixed.
 """
 
 from __future__ import annotations
@@ -125,8 +126,9 @@ class _Adjoint:
         by_t = projection_slope(t, network.projection_width).mul_(self.by_x)
         self.total["step_sizes"][k] = -_dot(by_t, z - t) / step
         self.total["weight"] -= step * _dot(by_t, penalty.gradient(z))
-        if "sparsity" in self.total:
-            self.total["sparsity"] -= step * self.weight * _dot(by_t, penalty.gradient_by_p(z))
+        for name, by_parameter in penalty.gradient_by_parameters(z).items():
+            share = step * self.weight * _dot(by_t, by_parameter)
+            self.total[f"penalty_parameters.{name}"] -= share
         # (1 - alpha D^2 F(z)) applied to the gradient by t
         curvature = network.fidelity.curvature(light, self.y, self.b)
         bent = network.operator.adjoint(network.operator.forward(by_t) * curvature)

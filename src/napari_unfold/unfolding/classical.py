@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from napari_unfold.imaging.forward import ForwardOperator
-from napari_unfold.settings.recipe import Fidelity, Penalty
+from napari_unfold.settings.terms import Fidelity, Penalty
+from napari_unfold.unfolding.fidelity import fidelity_named
 from napari_unfold.unfolding.parameters import NetworkParameters, Reference
-
-WEIGHT: dict[Fidelity, float] = {"gaussian": 0.3, "kl": 0.4}
-"""Regularisation weight, as a fraction of the one above which a lone molecule disappears."""
+from napari_unfold.unfolding.penalty import penalty_named
 
 
 def classical_parameters(
@@ -20,12 +19,7 @@ def classical_parameters(
     iterations: int = 400,
     weight: float | None = None,
 ) -> NetworkParameters:
-    """Parameters that work untrained on any data.
-
-    Steps are constant: ``1 / L`` for the Gaussian fidelity. The curvature of the KL energy is
-    ``L y / (A x + b)^2``, about ``L / b`` where a frame is dark and explained. A weight lambda
-    makes the light ``1 + lambda`` times fainter (the l1 norm of x is that of ``A x``), which
-    raises the curvature once more: its steps are ``b / L / (1 + lambda)``.
+    """Parameters that work untrained on any data; all steps are the safe one.
 
     Parameters
     ----------
@@ -34,12 +28,13 @@ def classical_parameters(
         Photons of a typical molecule.
     background_photons : float
         Lowest background of a camera pixel.
-    fidelity : {"gaussian", "kl"}
-    penalty : {"log-sum", "l1"}
+    fidelity, penalty : str
+        Terms of the energy.
     iterations : int
         K.
     weight : float, optional
         Regularisation weight, as a fraction of the one above which a lone molecule disappears.
+        Default: what suits the fidelity.
     """
     data = Reference(
         molecule_photons=molecule_photons,
@@ -47,17 +42,16 @@ def classical_parameters(
         norm_squared=operator.norm_squared,
         point_energy=operator.point_energy,
     )
-    lambda_ = (WEIGHT[fidelity] if weight is None else weight) * data.largest_weight(fidelity)
-    safe_step = (
-        1.0 if fidelity == "gaussian" else background_photons / (1.0 + lambda_)
-    ) / operator.norm_squared
-    log_sum = penalty == "log-sum"
+    share = fidelity_named(fidelity).classical_weight if weight is None else weight
+    lambda_ = share * data.largest_weight(fidelity)
+    term = penalty_named(penalty)
     return NetworkParameters(
         fidelity=fidelity,
-        step_sizes=[safe_step] * iterations,
+        penalty=penalty,
+        step_sizes=[data.safe_step(fidelity, lambda_)] * iterations,
         weight=lambda_,
-        sparsity_photons=0.1 * molecule_photons if log_sum else None,
-        l1_iterations=iterations // 4 if log_sum else 0,
+        penalty_parameters=term.classical(molecule_photons),
+        l1_iterations=term.l1_iterations(iterations),
         threshold_photons=0.1 * molecule_photons,
         projection_width_photons=1e-3 * molecule_photons,
         reference=data,

@@ -1,67 +1,124 @@
-"""Data fidelities of the energy (7): how well the light of an image explains a frame."""
+"""Data fidelities of the energy: how well the light of an image explains a frame.
+
+Each is a file in ``fidelities``; what it has to know of itself is listed here.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
+from napari_unfold.settings import terms
+from napari_unfold.unfolding.registry import term_class
 
-from napari_unfold.settings.recipe import Fidelity as FidelityName
+if TYPE_CHECKING:
+    import torch
 
-
-class Fidelity(Protocol):
-    """A term ``D(A x + b, y)``, as a function of the light ``A x`` on the camera."""
-
-    def value(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """``D`` of every frame, shape ``(...)`` for frames ``(..., Y, X)``."""
-        ...
-
-    def residual(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return the derivative of ``D`` by the light; ``A^T`` makes it the gradient in x."""
-        ...
-
-    def curvature(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return the derivative of `residual` by the light."""
-        ...
+    from napari_unfold.imaging.forward import ForwardOperator
 
 
-class GaussianFidelity:
-    """Least squares ``1/2 ||A x + b - y||^2``, for additive white Gaussian noise (7, i)."""
+class Fidelity(ABC):
+    """A term ``D(A x + b, y)``, as a function of the light ``A x`` on the camera.
 
-    def value(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """``D`` of every frame."""
-        return 0.5 * (light + b - y).square().sum(dim=(-2, -1))
-
-    def residual(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return ``A x + b - y``."""
-        return light + b - y
-
-    def curvature(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """One everywhere."""
-        del y, b
-        return torch.ones_like(light)
-
-
-class KLFidelity:
-    """Kullback-Leibler divergence, for Poisson noise (7, ii).
-
-    ``sum (A x + b) - y + y log(y / (A x + b))`` with ``0 log 0 = 0``. Data are clipped at zero,
-    and so is the light, which can be negative only at an extrapolated point.
+    Attributes
+    ----------
+    degree : float
+        ``D`` of `c` times the light, frame and background is ``c^degree`` times ``D``.
+    classical_weight : float
+        Regularisation weight of an untrained network, as a fraction of `largest_weight`.
+    starting_weights : tuple of float
+        Fractions of `largest_weight` from which learning may start.
+    starting_steps : tuple of float
+        Multiples of `safe_step` from which learning may start.
     """
 
+    degree: ClassVar[float]
+    classical_weight: ClassVar[float] = 0.3
+    starting_weights: ClassVar[tuple[float, ...]] = (0.05, 0.1, 0.3, 0.6)
+    starting_steps: ClassVar[tuple[float, ...]] = (1.0,)
+
+    @abstractmethod
     def value(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """``D`` of every frame."""
-        mean, counts = light.clamp(min=0.0) + b, y.clamp(min=0.0)
-        divergence = mean - counts + torch.xlogy(counts, counts) - counts * mean.log()
-        return divergence.sum(dim=(-2, -1))
+        """``D`` of every frame, shape ``(...)`` for frames ``(..., Y, X)``."""
 
+    @abstractmethod
     def residual(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return ``1 - y / (A x + b)``."""
-        return 1.0 - y.clamp(min=0.0) / (light.clamp(min=0.0) + b)
+        """Return the derivative of ``D`` by the light; ``A^T`` makes it the gradient in x."""
 
+    @abstractmethod
     def curvature(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """``y / (A x + b)^2`` where there is light."""
-        return y.clamp(min=0.0) * (light > 0) / (light.clamp(min=0.0) + b).square()
+        """Return the derivative of `residual` by the light."""
+
+    @abstractmethod
+    def safe_step(self, background_photons: float, weight: float) -> float:
+        """Return the step with which an operator of norm one converges.
+
+        Parameters
+        ----------
+        background_photons : float
+            Lowest background of a camera pixel.
+        weight : float
+            Regularisation weight.
+        """
+
+    @abstractmethod
+    def largest_weight(self, light_photons: float, background_photons: float) -> float:
+        """Return the weight above which a lone molecule disappears.
+
+        Parameters
+        ----------
+        light_photons : float
+            ``B ||a||^2`` for a molecule of ``B`` photons: about that in its brightest pixel.
+        background_photons : float
+            Lowest background of a camera pixel.
+        """
+
+    def weight_bound(self, operator: ForwardOperator, y: torch.Tensor, b: torch.Tensor) -> float:
+        """Return the largest weight that learning may try on frames `y`."""
+        return zero_image_weight(self, operator, y, b)
+
+    def pedestal_photons(
+        self, molecule_photons: float, background_photons: float, read_noise_photons: float
+    ) -> float:
+        """Return what is to be added to data and background alike.
+
+        Parameters
+        ----------
+        molecule_photons : float
+            Photons of a typical molecule.
+        background_photons : float
+            Lowest background of a camera pixel.
+        read_noise_photons : float
+            Photons whose noise would be as large as the read noise: its variance, divided by the
+            excess noise.
+        """
+        del molecule_photons, background_photons, read_noise_photons
+        return 0.0
 
 
-FIDELITIES: dict[FidelityName, Fidelity] = {"gaussian": GaussianFidelity(), "kl": KLFidelity()}
+@cache
+def fidelity_named(name: terms.Fidelity) -> Fidelity:
+    """Return the fidelity of a name in `settings.terms.FIDELITIES`."""
+    return term_class("fidelities", name, Fidelity)()  # type: ignore[type-abstract]
+
+
+def zero_image_weight(
+    fidelity: Fidelity, operator: ForwardOperator, y: torch.Tensor, b: torch.Tensor
+) -> float:
+    """Upper bound of the weight, equation (20): from it on, the zero image is the solution.
+
+    ``||A^T (y - b)||_inf`` over positive values for least squares; in general the largest value
+    of ``-A^T D'`` at the zero image, below which no pixel gains by receiving light (l1 norm).
+
+    Parameters
+    ----------
+    fidelity : Fidelity
+    operator : ForwardOperator
+    y : tensor (..., Y, X)
+        Frames in photons.
+    b : tensor (..., Y, X)
+        Background in photons.
+    """
+    slope = operator.adjoint(fidelity.residual(y.new_zeros(y.shape), y, b))
+    return -float(slope.amin())

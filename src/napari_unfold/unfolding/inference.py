@@ -37,8 +37,8 @@ def iterates_in_place(
     steps = network.step_sizes.tolist()
     weight = network.weight.item()
     width = network.projection_width
-    p = None if network.sparsity is None else network.sparsity.item()
     operator = network.operator
+    early, late = (network.penalty(k).as_numbers() for k in (0, len(steps)))
     with torch.no_grad():
         x = torch.zeros_like(operator.adjoint(y))
         previous, z, scratch = (torch.zeros_like(x) for _ in range(3))
@@ -47,11 +47,8 @@ def iterates_in_place(
             torch.sub(x, previous, out=z).mul_(inertia(k)).add_(x)
             misfit = network.fidelity.residual(operator.forward(z), y, b)
             gradient = operator.adjoint(misfit, out=previous)
-            if p is None or k < network.l1_iterations:
-                z.sub_(step * weight)
-            else:
-                torch.clamp(z, min=0.0, out=scratch).add_(p).reciprocal_()
-                z.sub_(scratch, alpha=step * weight * p)
+            penalty = early if k < network.l1_iterations else late
+            penalty.descend(z, step * weight, scratch)
             z.sub_(gradient, alpha=step)
             # smoothed projection: width s^2 (2 - s) up to the width, the identity beyond
             s = torch.mul(z, 1.0 / width, out=scratch).clamp_(0.0, 1.0)

@@ -6,12 +6,14 @@ brightness exactly (scale equivariance), and to another PSF or upsampling by two
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from napari_unfold.settings.recipe import Fidelity
 from napari_unfold.settings.section import Section
+from napari_unfold.settings.terms import Fidelity, Penalty
+from napari_unfold.unfolding.fidelity import fidelity_named
+from napari_unfold.unfolding.penalty import penalty_named
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -37,30 +39,31 @@ class Reference(Section):
     point_energy: Positive
 
     def largest_weight(self, fidelity: Fidelity) -> float:
-        """Return the weight above which a lone molecule disappears.
-
-        Gaussian: ``B ||a||^2`` for a molecule of ``B`` photons. KL: ``B ||a||^2 / b`` if it is
-        faint beside the background; if it is bright its light is divided by ``1 + weight``,
-        whatever its brightness, which sets a limit of about one.
-        """
+        """Return the weight above which a lone molecule disappears."""
         light = self.molecule_photons * self.point_energy
-        return light if fidelity == "gaussian" else light / (light + self.background_photons)
+        return fidelity_named(fidelity).largest_weight(light, self.background_photons)
+
+    def safe_step(self, fidelity: Fidelity, weight: float) -> float:
+        """Return the step size with which the untrained network converges."""
+        step = fidelity_named(fidelity).safe_step(self.background_photons, weight)
+        return step / self.norm_squared
 
 
 class NetworkParameters(Section):
-    """Parameters of the unfolded network for one fidelity.
+    """Parameters of the unfolded network for one fidelity and penalty.
 
     Attributes
     ----------
-    fidelity : str
+    fidelity, penalty : str
+        Terms of the energy.
     step_sizes : list of float
         ``alpha_0 .. alpha_{K-1}``; their number is the number of iterations.
     weight : float
         Regularisation weight lambda (in photons for the Gaussian fidelity, a number for KL).
-    sparsity_photons : float or None
-        ``p`` of the log-sum penalty; None for the l1 norm.
+    penalty_parameters : dict
+        Those the penalty has, by name.
     l1_iterations : int
-        Number of first iterations that use the l1 norm, where log-sum would still be blind.
+        Number of first iterations that use the l1 norm, where the penalty would still be blind.
     threshold_photons : float
         Fine pixels below it are empty (the paper's binarization threshold).
     projection_width_photons : float
@@ -69,18 +72,37 @@ class NetworkParameters(Section):
     """
 
     fidelity: Fidelity
+    penalty: Penalty
     step_sizes: list[Positive] = Field(min_length=1, max_length=5000)
     weight: Positive
-    sparsity_photons: Positive | None = None
+    penalty_parameters: dict[str, Positive] = Field(default_factory=dict)
     l1_iterations: int = Field(default=0, ge=0)
     threshold_photons: Positive
     projection_width_photons: Positive
     reference: Reference
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, raw: Any) -> Any:
+        """Presets told the penalty by ``p`` of the log-sum penalty, which the l1 norm lacks."""
+        if not isinstance(raw, dict) or "penalty" in raw:
+            return raw
+        bend = raw.get("sparsity_photons")
+        terms = {"penalty": "l1"} if bend is None else {
+            "penalty": "log-sum", "penalty_parameters": {"bend_photons": bend}
+        }  # fmt: skip
+        return {**{name: raw[name] for name in raw if name != "sparsity_photons"}, **terms}
+
     @model_validator(mode="after")
-    def _check_l1_iterations(self) -> Self:
+    def _check_penalty(self) -> Self:
         if self.l1_iterations > len(self.step_sizes):
             raise ValueError("more l1 iterations than iterations")
+        wanted = set(penalty_named(self.penalty).learnables())
+        if set(self.penalty_parameters) != wanted:
+            raise ValueError(
+                f"the penalty '{self.penalty}' has the parameters {sorted(wanted)}, "
+                f"not {sorted(self.penalty_parameters)}"
+            )
         return self
 
     @property
@@ -92,16 +114,18 @@ class NetworkParameters(Section):
         """Return the parameters for data `c` times as bright.
 
         Exact: the network applied to ``c y`` and ``c b`` with these parameters returns ``c x``.
-        The Gaussian energy needs the weight scaled by ``c`` and the same steps, the KL energy
-        steps scaled by ``c`` and the same weight; thresholds and widths scale by ``c`` in both.
+        A fidelity of degree d has gradients ``c^(d - 1)`` as large, to which the weight is scaled,
+        and steps turn gradients into light; thresholds and widths scale by ``c``.
         """
-        gaussian = self.fidelity == "gaussian"
+        degree = fidelity_named(self.fidelity).degree
         old = self.reference
         return self.model_copy(
             update={
-                "step_sizes": self.step_sizes if gaussian else [c * a for a in self.step_sizes],
-                "weight": c * self.weight if gaussian else self.weight,
-                "sparsity_photons": c * self.sparsity_photons if self.sparsity_photons else None,
+                "step_sizes": [c ** (2.0 - degree) * a for a in self.step_sizes],
+                "weight": c ** (degree - 1.0) * self.weight,
+                "penalty_parameters": penalty_named(self.penalty).rescaled(
+                    self.penalty_parameters, c
+                ),
                 "threshold_photons": c * self.threshold_photons,
                 "projection_width_photons": c * self.projection_width_photons,
                 "reference": old.model_copy(
@@ -117,21 +141,20 @@ class NetworkParameters(Section):
         """Return the parameters for other data.
 
         The brightness of the molecules is accounted for exactly (`rescaled`). For the rest, what
-        matters is kept: steps stay the same multiple of the safe step (``1 / L``, for KL
-        ``b / L / (1 + lambda)``), and the weight the same fraction of the one above which a lone
-        molecule disappears.
+        matters is kept: steps stay the same multiple of the safe step, and the weight the same
+        fraction of the one above which a lone molecule disappears.
         """
         same_brightness = self.rescaled(data.molecule_photons / self.reference.molecule_photons)
         old = same_brightness.reference
-        weight = data.largest_weight(self.fidelity) / old.largest_weight(self.fidelity)
-        steps = old.norm_squared / data.norm_squared
-        if self.fidelity == "kl":
-            steps *= data.background_photons / old.background_photons
-            steps *= (1.0 + same_brightness.weight) / (1.0 + weight * same_brightness.weight)
+        scale = data.largest_weight(self.fidelity) / old.largest_weight(self.fidelity)
+        weight = scale * same_brightness.weight
+        steps = data.safe_step(self.fidelity, weight) / old.safe_step(
+            self.fidelity, same_brightness.weight
+        )
         return same_brightness.model_copy(
             update={
                 "step_sizes": [steps * a for a in same_brightness.step_sizes],
-                "weight": weight * same_brightness.weight,
+                "weight": weight,
                 "reference": data,
             }
         )

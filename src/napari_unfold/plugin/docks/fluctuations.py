@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_unfold.jobs import Event, Job, Metric, Preview, Stage
+from napari_unfold.jobs import Event, Job, Metric, Metrics, Preview, Stage
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.forms.fluctuation_form import FluctuationForm
 from napari_unfold.plugin.remember import load_last_settings
@@ -14,13 +14,13 @@ from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.views.comparison import beside
 from napari_unfold.plugin.views.preview import LivePreview
-from napari_unfold.plugin.views.training_plot import TrainingPlot
+from napari_unfold.plugin.views.training_plot import TrainingPlot, titled
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_unfold.fluctuation.sharpen import FluctuationResult
+    from napari_unfold.fluctuation.sharpened import FluctuationResult
 
 PLOTS = {
     "Loss": {"training loss": "#4c9be8", "validation loss": "#f0903c"},
@@ -34,6 +34,7 @@ class _Run:
 
     placement: layers.Placement
     shape: tuple[int, int]
+    pixel_size_nm: float
     started: float
 
 
@@ -62,12 +63,13 @@ class FluctuationsWidget(StackDock):
 
     # ---- a run, from start to end
 
-    def _prepare(self) -> Job:
+    def _prepare(self) -> Job[Any]:
         layer = self._need_layer()
         recipe, settings = self.value(), self.form.fluctuation_value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         shape = stack.shape[1], stack.shape[2]
-        self._run = _Run(layers.Placement.of(layer), shape, time.monotonic())
+        pixel_nm = recipe.optics.pixel_size_nm
+        self._run = _Run(layers.Placement.of(layer), shape, pixel_nm, time.monotonic())
         self.plot.clear()
         self.plot.setVisible(settings.learning_steps > 0)
         return _sharpening(
@@ -76,12 +78,18 @@ class FluctuationsWidget(StackDock):
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Metric):
-            self.plot.add(event)
+            self.plot.add(event.iteration, self._numbers(event.values))
         elif isinstance(event, Preview):
             upsampling = event.image.shape[0] // self._run.shape[0]
             self._preview.show(event.image, upsampling, self._run.placement)
         else:
             super()._on_event(event)
+
+    def _numbers(self, metrics: Metrics) -> dict[str, float]:
+        if metrics.psf_sigma_px is None:
+            return titled(metrics)
+        sigma_nm = metrics.psf_sigma_px * self._run.pixel_size_nm
+        return {**titled(metrics), "PSF sigma": sigma_nm}
 
     def _before_end(self) -> None:
         self._preview.remove()
@@ -93,7 +101,7 @@ class FluctuationsWidget(StackDock):
             self._viewer.add_layer(Layer.create(*data))
         if result.data_sigma_nm is not None:
             for step in range(len(result.history)):
-                self.plot.add(Metric(step, {"of the data": result.data_sigma_nm}))
+                self.plot.add(step, {"of the data": result.data_sigma_nm})
         self.panel.show_summary(
             f"{psf_text(result)}, {duration(time.monotonic() - self._run.started)}"
         )
@@ -142,9 +150,9 @@ def fluctuation_layers(
     ]  # fmt: skip
 
 
-def _sharpening(*args: Any, **keywords: Any) -> Job:
+def _sharpening(*args: Any, **keywords: Any) -> Job[Any]:
     """Sharpen, with the slow import of PyTorch in the background thread too."""
     yield Stage("Loading PyTorch")
     from napari_unfold.fluctuation.sharpen import unfold_fluctuations
 
-    yield from unfold_fluctuations(*args, **keywords)
+    return (yield from unfold_fluctuations(*args, **keywords))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LocalizationsWidget(JobDock):
-    """Filter, merge, correct, render and measure a table of localizations.
+    """Filter, link, correct, render and measure a table of localizations.
 
     Every result is a new layer; the layer it was made from stays as it was.
 
@@ -73,7 +73,7 @@ class LocalizationsWidget(JobDock):
 
     # ---- a run, to its end
 
-    def _prepare(self) -> Job:
+    def _prepare(self) -> Job[Any]:
         table = self.points.table()
         self._source = self.points.need_layer()
         self._run = self.task().prepare(table, Source.of(self._source))

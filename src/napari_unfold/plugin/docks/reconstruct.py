@@ -64,7 +64,7 @@ class ReconstructWidget(StackDock):
 
     # ---- a run, from start to end
 
-    def _prepare(self) -> Job:
+    def _prepare(self) -> Job[Any]:
         layer = self._need_layer()
         recipe = self.value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
@@ -154,9 +154,9 @@ class ReconstructWidget(StackDock):
         self._lay_out(self.stack, self.form).addLayout(options)
 
 
-def _reconstruction(*args: Any, **keywords: Any) -> Job:
+def _reconstruction(*args: Any, **keywords: Any) -> Job[Any]:
     """Reconstruct, with the slow import of PyTorch in the background thread too."""
     yield Stage("Loading PyTorch")
     from napari_unfold.reconstruction.reconstruct import reconstruct
 
-    yield from reconstruct(*args, **keywords)
+    return (yield from reconstruct(*args, **keywords))

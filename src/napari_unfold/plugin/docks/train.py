@@ -23,7 +23,7 @@ from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.sample_data import simulation_placement
 from napari_unfold.plugin.views.comparison import Comparison, beside
 from napari_unfold.plugin.views.preview import LivePreview
-from napari_unfold.plugin.views.training_plot import TrainingPlot
+from napari_unfold.plugin.views.training_plot import TrainingPlot, titled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ class TrainWidget(StackDock):
 
     # ---- a run, from start to end
 
-    def _prepare(self) -> Job:
+    def _prepare(self) -> Job[Any]:
         recipe, training = self.value(), self.form.training_value()
         pixel_size = recipe.optics.pixel_size_nm
         stack, width, placement = None, 0, simulation_placement("simulation", pixel_size)
@@ -115,7 +115,7 @@ class TrainWidget(StackDock):
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Metric):
-            self.plot.add(event)
+            self.plot.add(event.iteration, titled(event.values))
         elif isinstance(event, Checkpoint):
             self.learned = event.value
         elif isinstance(event, Preview):
@@ -221,17 +221,16 @@ def _titled(preset: Preset) -> Preset:
 def _gain(learned: Learned) -> str:
     """Return in words what was gained in the frames that were held out."""
     start, best = learned.history[0], learned.history[learned.best]
-    changes = [
-        f"{title} {start[key]:.3g} → {best[key]:.3g}"
-        for title, key in (("Jaccard index", "Jaccard index"), ("loss", "validation loss"))
-    ]
-    step = f"step {learned.best} of {len(learned.history) - 1}"
-    return f"Held-out frames: {', '.join(changes)} ({step})"
+    return (
+        f"Held-out frames: Jaccard index {start.jaccard:.3g} → {best.jaccard:.3g}, "
+        f"loss {start.validation_loss:.3g} → {best.validation_loss:.3g} "
+        f"(step {learned.best} of {len(learned.history) - 1})"
+    )
 
 
-def _training(*args: Any, **keywords: Any) -> Job:
+def _training(*args: Any, **keywords: Any) -> Job[Any]:
     """Learn, with the slow import of PyTorch in the background thread too."""
     yield Stage("Loading PyTorch")
     from napari_unfold.learning.learn import learn
 
-    yield from learn(*args, **keywords)
+    return (yield from learn(*args, **keywords))

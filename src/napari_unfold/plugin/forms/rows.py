@@ -22,7 +22,8 @@ from napari_unfold.plugin.forms.editors import (
     NumberEdit,
     PathEdit,
 )
-from napari_unfold.settings.section import Section
+from napari_unfold.settings.section import Said, Section
+from napari_unfold.settings.terms import FIDELITIES, PENALTIES
 
 # napari paints the checked toggle button of a collapsible like a pressed one
 HEADING_STYLE = """
@@ -43,10 +44,12 @@ for _type, _editor in ((float, NumberEdit), (int, IntegerEdit), (Path, PathEdit)
 
 # what an entry of a choice is called in the form, if not by its own name
 CHOICE_TEXTS = {
-    "gaussian": "Gaussian (least squares)",
-    "kl": "Kullback-Leibler (photon noise)",
-    "l1": "l1 (as in the paper)",
-    "log-sum": "log-sum (sharper)",
+    "emccd": "EMCCD",
+    "scmos": "sCMOS",
+    "ccd": "CCD",
+    "other": "Other",
+    **FIDELITIES,
+    **PENALTIES,
     "reconstruction": "Reconstruction",
     "localization": "Localization (as in the paper)",
     "tolerant": "Tolerant localization",
@@ -92,6 +95,7 @@ class Row:
         self.label.setWordWrap(True)
         self.unit = QLabel(unit)
         self.error = message_label(ERROR_STYLE)
+        self.may_be_empty = False
         for widget in (self.label, editor.native):
             widget.setToolTip(tooltip)
         editor.native.setAccessibleName(title)
@@ -112,6 +116,11 @@ class Row:
         """Show `text` in red under the editor; the empty text shows nothing."""
         self.error.setText(text)
         self.error.setVisible(bool(text))
+
+    def show(self, visible: bool) -> None:
+        """Show the setting, or hide it while it does not apply."""
+        for widget in (self.label, self.editor.native, self.unit):
+            widget.setVisible(visible)
 
     def set_enabled(self, enabled: bool) -> None:
         """Grey the setting out while it has no effect."""
@@ -145,11 +154,14 @@ def sentence(error: UnfoldError) -> str:
 
 def row_for(section: str, name: str, field: FieldInfo) -> Row:
     """Return the row of one field of a section of the `Recipe`."""
-    unit = str(_extra(field).get("unit", ""))
-    editor = editor_for(field)
+    editor, unit = editor_for(field), Said.of(field).unit
+    row = Row(f"{section}.{name}", field.title or name, editor, tooltip(field), unit)
+    row.may_be_empty = not field.is_required() and field.default is None
+    if row.may_be_empty and isinstance(editor, NumberEdit):
+        editor.native.setPlaceholderText("estimated")
     if not field.is_required() and field.default is not None:
         editor.set_value(field.default)
-    return Row(f"{section}.{name}", field.title or name, editor, tooltip(field), unit)
+    return row
 
 
 def editor_for(field: FieldInfo) -> Any:
@@ -158,21 +170,20 @@ def editor_for(field: FieldInfo) -> Any:
     parts = get_args(kind)
     if Literal["auto"] in parts:
         return editor_of(kind, widget_type=AutoEdit, allow_file=Path in parts)
-    choices = _extra(field).get("choices") or _literal_values(kind)
-    if choices:
-        return choice_of(kind, choices)
+    if _literal_values(kind):
+        return choice_of(kind)
     if kind is int:
         ends = zip(("min", "max"), bounds(field), strict=True)
         return editor_of(kind, **{name: int(end) for name, end in ends if end is not None})
     return editor_of(kind)
 
 
-def choice_of(kind: Any, choices: Iterable[Any] = ()) -> ChoiceEdit:
-    """Return the choice between `choices`, or else between all values of a Literal type.
+def choice_of(kind: Any) -> ChoiceEdit:
+    """Return the choice between the values of a Literal type.
 
     One of an optional type begins with an entry of the value None.
     """
-    texts = [(CHOICE_TEXTS.get(one, str(one)), one) for one in choices or _literal_values(kind)]
+    texts = [(CHOICE_TEXTS.get(value, str(value)), value) for value in _literal_values(kind)]
     is_open = [("choose…", None)] if type(None) in get_args(kind) else []
     return editor_of(kind, widget_type=ChoiceEdit, choices=[*is_open, *texts], nullable=False)
 
@@ -186,11 +197,6 @@ def _literal_values(kind: Any) -> tuple[Any, ...]:
 def editor_of(kind: Any, **options: Any) -> Any:
     """Return the editor of a type, made by magicgui."""
     return EDITORS.create_widget(annotation=kind, options=options)
-
-
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    extra = field.json_schema_extra
-    return extra if isinstance(extra, dict) else {}
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:

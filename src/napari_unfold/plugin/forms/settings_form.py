@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError, UnfoldError
+from napari_unfold.imaging.camera import unknown_type
 from napari_unfold.jobs import Device
 from napari_unfold.plugin.forms.estimate_panel import EstimatePanel
 from napari_unfold.plugin.forms.pixel_hint import PixelHint
@@ -22,8 +22,8 @@ from napari_unfold.plugin.forms.rows import (
     section_form,
     sentence,
 )
-from napari_unfold.settings.explain import explain
-from napari_unfold.settings.microscope import Background, Camera, Optics
+from napari_unfold.settings.explain import checked
+from napari_unfold.settings.microscope import EXCESS_NOISE, Background, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 
 
@@ -58,6 +58,8 @@ class SettingsForm(QWidget):
         self.optics.add_row(self.psf_row)
         self.camera = section_form("camera", Camera, "Camera")
         camera_rows = list(self.camera.rows)
+        self._camera_row = {row.key.partition(".")[2]: row for row in camera_rows}
+        self._camera_row["type"].changed.connect(self._on_camera_type)
         self.background_row = row_for("background", "photons", Background.model_fields["photons"])
         self.camera.add_row(self.background_row)
         self.device_row = Row(
@@ -73,6 +75,7 @@ class SettingsForm(QWidget):
         self.add_sections(self.optics, self.camera)
         self.estimates = EstimatePanel(self.pixel_row, self.psf_row, camera_rows)
         column.addWidget(self.estimates)
+        self._show_excess_noise()
 
     def add_sections(self, *sections: SectionForm) -> None:
         """Add sections at the bottom."""
@@ -115,6 +118,9 @@ class SettingsForm(QWidget):
                 self.check(row)
             except InputError as error:
                 found.append(error)
+        camera = self.estimates.camera()
+        if camera.known_excess_noise is None:
+            found.append(unknown_type(camera))
         if not found:
             # what concerns two settings together
             try:
@@ -170,6 +176,7 @@ class SettingsForm(QWidget):
                 row.editor.set_value(recipe.optics)
             else:
                 row.editor.set_value(getattr(getattr(recipe, section), name))
+        self._show_excess_noise()
 
     def _row_of(self, error: UnfoldError) -> Row | None:
         owners = [row for row in self.rows if row.owns(error)]
@@ -179,6 +186,16 @@ class SettingsForm(QWidget):
         name = (error.field or "").split(".")[0]
         section = [row for row in self.rows if row.key.split(".")[0] == name]
         return section[-1] if section else None
+
+    def _on_camera_type(self) -> None:
+        # which tells the excess noise, unless it is another one
+        if self._camera_row["type"].editor.value in EXCESS_NOISE:
+            self._camera_row["excess_noise"].editor.set_value(None)
+        self._show_excess_noise()
+
+    def _show_excess_noise(self) -> None:
+        row, kind = self._camera_row["excess_noise"], self._camera_row["type"].editor.value
+        row.show(kind == "other" or row.editor.value not in (None, EXCESS_NOISE.get(kind)))
 
     def _on_changed(self) -> None:
         self.estimates.refresh()
@@ -198,7 +215,7 @@ def raw_of(row: Row) -> dict[str, dict[str, Any]]:
 def check_presence(row: Row) -> None:
     """Raise an `InputError` if there is nothing in a row, or words in the place of a number."""
     for values in raw_of(row).values():
-        if not values:
+        if not values and not row.may_be_empty:
             unit = f" in {row.unit.text()}" if row.unit.text() else ""
             remedy = row.editor.remedy if isinstance(row.editor, PsfEdit) else f"Enter it{unit}"
             raise InputError(f"{row.title} is missing", remedy, field=row.key)
@@ -209,7 +226,4 @@ def check_presence(row: Row) -> None:
 
 def validated(raw: dict[str, Any]) -> Recipe:
     """Return raw values as a `Recipe`; raises `InputError` if one is out of range."""
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise explain(error) from error
+    return checked(Recipe, raw)

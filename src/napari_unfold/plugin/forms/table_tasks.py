@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_unfold.errors import InputError
-from napari_unfold.jobs import Job, Result, Stage
+from napari_unfold.jobs import Job, Stage
 from napari_unfold.plugin.forms.filter_form import FilterForm
 from napari_unfold.plugin.forms.rows import Row, section_form
 from napari_unfold.plugin.forms.settings_form import check_presence, raw_of
+from napari_unfold.settings.explain import checked
 from napari_unfold.settings.section import Section
-from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution, checked
+from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,10 +57,10 @@ class Run:
     ----------
     job : Job
     result : callable
-        From the value of the job's `Result` to what there is to show.
+        From what the job returns to what there is to show.
     """
 
-    job: Job
+    job: Job[Any]
     result: Callable[[Any], TaskResult]
 
 
@@ -115,7 +116,7 @@ class SettingsTask:
     start : callable
         From a table and the settings to the job.
     show : callable
-        From the value of the job's `Result`, the source and what was done to a `TaskResult`.
+        From what the job returns, the source and what was done to a `TaskResult`.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class SettingsTask:
         title: str,
         tooltip: str,
         model: type[Section],
-        start: Callable[[pd.DataFrame, Any], Job],
+        start: Callable[[pd.DataFrame, Any], Job[Any]],
         show: Callable[[Any, Source, Step], TaskResult],
     ) -> None:
         self.title, self.tooltip = title, tooltip
@@ -167,11 +168,11 @@ def all_tasks() -> list[Task]:
     return [
         FilterTask(),
         SettingsTask(
-            "Merge",
+            "Link",
             "Make a new layer with one localization for each molecule",
-            Merging,
-            _merge,
-            _show_merged,
+            Linking,
+            _link,
+            _show_linked,
         ),
         SettingsTask(
             "Correct drift",
@@ -196,30 +197,30 @@ def all_tasks() -> list[Task]:
 # ---- the jobs, whose modules are slow to import, and what comes of them
 
 
-def _filtered(table: pd.DataFrame, conditions: list[Condition]) -> Job:
+def _filtered(table: pd.DataFrame, conditions: list[Condition]) -> Job[Any]:
     from napari_unfold.tables.select import select
 
     yield Stage("Filtering")
-    yield Result(table[select(table, conditions)].reset_index(drop=True))
+    return table[select(table, conditions)].reset_index(drop=True)
 
 
-def _merge(table: pd.DataFrame, settings: Merging) -> Job:
+def _link(table: pd.DataFrame, settings: Linking) -> Job[Any]:
     from napari_unfold.tables.link import link
 
-    yield from link(table, settings)
+    return (yield from link(table, settings))
 
 
-def _show_merged(molecules: pd.DataFrame, source: Source, step: Step) -> TaskResult:
+def _show_linked(molecules: pd.DataFrame, source: Source, step: Step) -> TaskResult:
     return TaskResult(
         f"{source.count:,} localizations are {len(molecules):,} molecules.",
-        [source.points(molecules, "merged", step)],
+        [source.points(molecules, "linked", step)],
     )
 
 
-def _correct_drift(table: pd.DataFrame, settings: Drift) -> Job:
+def _correct_drift(table: pd.DataFrame, settings: Drift) -> Job[Any]:
     from napari_unfold.tables.drift import correct_drift
 
-    yield from correct_drift(table, settings)
+    return (yield from correct_drift(table, settings))
 
 
 def _show_drift(found: Any, source: Source, step: Step) -> TaskResult:
@@ -232,10 +233,10 @@ def _show_drift(found: Any, source: Source, step: Step) -> TaskResult:
     )
 
 
-def _render(table: pd.DataFrame, settings: Rendering) -> Job:
+def _render(table: pd.DataFrame, settings: Rendering) -> Job[Any]:
     from napari_unfold.tables.render import render
 
-    yield from render(table, settings)
+    return (yield from render(table, settings))
 
 
 def _show_image(rendered: Any, source: Source, step: Step) -> TaskResult:
@@ -247,10 +248,10 @@ def _show_image(rendered: Any, source: Source, step: Step) -> TaskResult:
     )
 
 
-def _measure(table: pd.DataFrame, settings: Resolution) -> Job:
+def _measure(table: pd.DataFrame, settings: Resolution) -> Job[Any]:
     from napari_unfold.tables.frc import measure_resolution
 
-    yield from measure_resolution(table, settings)
+    return (yield from measure_resolution(table, settings))
 
 
 def _show_resolution(found: Any, source: Source, _: Step) -> TaskResult:

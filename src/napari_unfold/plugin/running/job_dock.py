@@ -80,7 +80,7 @@ class JobDock(QWidget):
         """Show each error beside its setting, and nothing beside the others."""
         raise NotImplementedError
 
-    def _prepare(self) -> Job:
+    def _prepare(self) -> Job[Any]:
         """Return the job the form describes; raises `UnfoldError` if there is none."""
         raise NotImplementedError
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_unfold.errors import OutOfMemoryError, UnfoldError
-from napari_unfold.jobs import Event, Job, Result
+from napari_unfold.jobs import Event, Job
 
 if TYPE_CHECKING:
     from napari.qt.threading import GeneratorWorker
 
+T = TypeVar("T")
 State = Literal["idle", "running", "cancelling"]
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Outcome:
     ----------
     kind : {"done", "cancelled", "failed"}
     value : object, optional
-        The value of the job's `Result`, if done.
+        What the job returned, if done.
     error : UnfoldError, optional
         What went wrong, if failed; ``__cause__`` holds the original exception.
     """
@@ -51,7 +51,7 @@ class JobRunner(QObject):
     Signals
     -------
     event : Event
-        Every event of the job except its `Result`.
+        Every event of the job.
     ended : Outcome
         Exactly once for each job, after its generator was closed.
     """
@@ -62,9 +62,9 @@ class JobRunner(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._worker: GeneratorWorker | None = None
-        self._job: Job | None = None
+        self._job: Job[Any] | None = None
         self._error: UnfoldError | None = None
-        self._result: Result | None = None
+        self._returned: list[Any] = []
         self._cancelling = False
 
     @property
@@ -74,7 +74,7 @@ class JobRunner(QObject):
             return "idle"
         return "cancelling" if self._cancelling else "running"
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job[Any]) -> None:
         """Run `job` to its end in the background.
 
         Raises
@@ -84,12 +84,13 @@ class JobRunner(QObject):
         """
         if self._worker is not None:
             raise UnfoldError("a job is still running", "Cancel it, or wait until it is done")
-        self._job, self._error, self._result, self._cancelling = job, None, None, False
+        self._job, self._error, self._returned, self._cancelling = job, None, [], False
         self._worker = create_worker(
             guarded,
             job,
             _connect={
                 "yielded": self._on_event,
+                "returned": self._on_returned,
                 "errored": self._on_error,
                 "finished": self._on_finished,
             },
@@ -104,10 +105,11 @@ class JobRunner(QObject):
             self._worker.quit()
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, Result):
-            self._result = event
-        elif not self._cancelling:
+        if not self._cancelling:
             self.event.emit(event)
+
+    def _on_returned(self, value: Any) -> None:
+        self._returned = [value]
 
     def _on_error(self, error: Exception) -> None:
         self._error = as_unfold_error(error)
@@ -118,22 +120,23 @@ class JobRunner(QObject):
         outcome = self._outcome(cancelled=worker.abort_requested)
         self.destroyed.disconnect(worker.quit)
         job.close()  # runs its `finally` blocks if it was cancelled half-way
-        self._worker = self._job = self._result = self._error = None
+        self._worker = self._job = self._error = None
+        self._returned = []
         _free_gpu_memory()
         self.ended.emit(outcome)
 
     def _outcome(self, cancelled: bool) -> Outcome:
         if self._error is not None:
             return Outcome("failed", error=self._error)
-        if self._result is None or cancelled:
+        if cancelled or not self._returned:
             return Outcome("cancelled")
-        return Outcome("done", self._result.value)
+        return Outcome("done", self._returned[0])
 
 
-def guarded(job: Job) -> Iterator[Event]:
+def guarded(job: Job[T]) -> Job[T]:
     """Yield the events of `job`; whatever it raises leaves as an `UnfoldError`."""
     try:
-        yield from job
+        return (yield from job)
     except UnfoldError:
         raise
     except Exception as error:

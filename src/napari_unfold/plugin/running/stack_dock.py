@@ -117,9 +117,9 @@ class StackDock(JobDock):
         self._on_edited()
 
 
-def _estimation(*args: Any) -> Job:
+def _estimation(*args: Any) -> Job[Any]:
     """Estimate, with the slow import of scientific packages in the background thread too."""
     yield Stage("Loading")
     from napari_unfold.estimation.estimate import estimate
 
-    yield from estimate(*args)
+    return (yield from estimate(*args))

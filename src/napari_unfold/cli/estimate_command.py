@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_unfold.cli.options import (
-    CAMERA,
-    DEFAULT_PIXEL_SIZE_NM,
-    ExcessNoise,
     FramesOption,
-    PixelSize,
-    ReadNoise,
     StackArgument,
+    Stated,
+    flag_of,
     frames_of,
-    settings_checked,
+    takes_settings,
 )
 from napari_unfold.cli.progress import run_with_progress
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA
@@ -29,11 +26,12 @@ if TYPE_CHECKING:
     from napari_unfold.estimation.measured import Measured
 
 
+@takes_settings(
+    "optics.pixel_size_nm", "camera.type", "camera.excess_noise", "camera.read_noise_photons"
+)
 def estimate(
+    stated: Stated,
     stack: StackArgument,
-    pixel_size_nm: PixelSize = None,
-    excess_noise: ExcessNoise = CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
     frames: FramesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -41,23 +39,15 @@ def estimate(
     from napari_unfold.estimation.estimate import estimate as job
     from napari_unfold.files.opening import open_stack
 
-    with settings_checked(), open_stack(stack) as opened:
-        known = opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm
-        given = Recipe.model_validate(
-            {
-                "optics": {"pixel_size_nm": DEFAULT_PIXEL_SIZE_NM if known is None else known},
-                "camera": {
-                    "excess_noise": excess_noise,
-                    "read_noise_photons": read_noise_photons,
-                },
-            }
-        )
-        found: Estimate = run_with_progress(job(opened, given.camera, frames_of(frames)))
+    with open_stack(stack) as opened:
+        given = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
+        is_assumed = opened.pixel_size_nm is None and "optics" not in stated.values
+        found = run_with_progress(job(opened, given.camera, frames_of(frames)))
     notes = list(found.notes)
-    if known is None and found.psf_sigma_px is not None:
+    if is_assumed and found.psf_sigma_px is not None:
         notes.append(
-            f"Pixels of {DEFAULT_PIXEL_SIZE_NM:g} nm are assumed, since the file does not state "
-            "their size. Give it with --pixel-size-nm"
+            f"Pixels of {given.optics.pixel_size_nm:g} nm are assumed, since the file does not "
+            "state their size. Give it with --pixel-size-nm"
         )
     values = _values(found, given)
     if as_json:
@@ -67,9 +57,14 @@ def estimate(
         title, unit, _ = _SHOWN[name]
         typer.echo(f"{title:14s} {value} {unit}")
     if found.transfer is not None:
+        known_excess_noise = given.camera.known_excess_noise
         typer.echo(
             f"Only gain x excess noise shows in a stack ({found.transfer.slope} ADU/photon); "
-            f"the excess noise is taken to be {given.camera.excess_noise:g}."
+            + (
+                "state the type with --camera to have the gain."
+                if known_excess_noise is None
+                else f"the excess noise is taken to be {known_excess_noise:g}."
+            )
         )
     for note in notes:
         typer.echo(f"{note}.")
@@ -80,8 +75,8 @@ def estimate(
 # title, unit and option of each value
 _SHOWN = {
     "psf_fwhm_nm": ("PSF FWHM", "nm", "--psf-fwhm-nm"),
-    "offset_adu": ("Camera offset", "ADU", "--camera-offset"),
-    "adu_per_photon": ("Gain", "ADU/photon", "--adu-per-photon"),
+    "offset_adu": ("Camera offset", "ADU", flag_of("camera.offset_adu")),
+    "adu_per_photon": ("Gain", "ADU/photon", flag_of("camera.adu_per_photon")),
 }
 
 
@@ -92,9 +87,10 @@ def _values(found: Estimate, given: Recipe) -> dict[str, Measured]:
         fwhm_nm_per_sigma = FWHM_PER_SIGMA * given.optics.pixel_size_nm
         values["psf_fwhm_nm"] = found.psf_sigma_px * fwhm_nm_per_sigma
     if found.transfer is not None:
-        excess_noise, read_noise = camera.excess_noise, camera.read_noise_photons
-        values["offset_adu"] = found.transfer.offset_adu(excess_noise, read_noise)
-        values["adu_per_photon"] = found.transfer.adu_per_photon(excess_noise)
+        values["offset_adu"] = found.transfer.offset_adu(camera)
+        gain = found.transfer.adu_per_photon(camera)
+        if gain is not None:
+            values["adu_per_photon"] = gain
     return values
 
 
@@ -105,9 +101,10 @@ def _options(values: dict[str, Measured], given: Recipe) -> list[str]:
     options = ["--pixel-size-nm", f"{given.optics.pixel_size_nm:g}"]
     for name, value in values.items():
         options += [_SHOWN[name][2], f"{value.rounded():g}"]
-    if "adu_per_photon" in values:
-        options += ["--excess-noise", f"{given.camera.excess_noise:g}"]
-        options += ["--read-noise-photons", f"{given.camera.read_noise_photons:g}"]
+    for name in ("type", "excess_noise", "read_noise_photons"):
+        value = getattr(given.camera, name)
+        if value is not None:
+            options += [flag_of(f"camera.{name}"), f"{value:g}" if name != "type" else value]
     return options
 
 
@@ -124,7 +121,8 @@ def _record(
         **{name: value and asdict(value) for name, value in measured.items()},
         "given": {
             "pixel_size_nm": given.optics.pixel_size_nm,
-            "excess_noise": given.camera.excess_noise,
+            "camera": given.camera.type,
+            "excess_noise": given.camera.known_excess_noise,
             "read_noise_photons": given.camera.read_noise_photons,
         },
         "notes": notes,
