@@ -55,7 +55,7 @@ class Reconstruction:
     image : array (qY, qX), float32
         Mean over the frames, photons per fine pixel and frame.
     localizations : DataFrame
-        One row per molecule and frame; columns as in `analysis.table`.
+        One row per molecule and frame; columns as in `tables.columns`.
     background : array (Y, X)
         Photons per camera pixel.
     molecule_photons : float
