@@ -18,8 +18,6 @@ PACKAGE = Path(napari_unfold.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOADED_BY_OTHERS = {"imagecodecs"}
 """What tifffile decompresses with."""
-AWAITED = {"magicgui", "psygnal"}
-"""What the rows of forms are going to be made of."""
 
 
 def distribution_name(requirement: str) -> str:
@@ -44,7 +42,7 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
     imported = {name: {d.lower() for d in providers[name]} for name in imported_packages()}
     assert {name for name, from_ in imported.items() if not from_ & declared} == set()
     used = set.union(*imported.values())
-    assert declared - used == LOADED_BY_OTHERS | AWAITED
+    assert declared - used == LOADED_BY_OTHERS
 
 
 def test_the_version_is_the_same_everywhere() -> None:
