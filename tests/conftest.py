@@ -32,6 +32,12 @@ _TESTS = Path(__file__).parent
 _SHARED_DATA = _TESTS.parent.parent / "shared" / "data"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the tests of windows, and napari with them, where they are not wanted."""
+    unwanted = "not gui" in config.option.markexpr
+    return True if unwanted and collection_path == _TESTS / "plugin" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all of tests/plugin as `gui`, and skip what needs a display where there is none."""
     no_display = pytest.mark.skip(reason="no display: run `make test`, which brings a virtual one")

@@ -1,7 +1,8 @@
-"""The command line as a user types it: one process per command."""
+"""The command line as a user types it."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unfold.cli import main
 from napari_unfold.files.localizations import read_localizations
 
 CAMERA = ("--camera", "emccd", "--camera-offset", "100", "--adu-per-photon", "2")
@@ -20,43 +20,14 @@ PSF = ("--psf-fwhm-nm", "258", *CAMERA)
 QUICK = ("--preset", "none", "--iterations", "30")
 
 
-def napari_unfold(*arguments):
-    """Run the command; whatever happens, no user may ever see a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from napari_unfold.cli import main; main()", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"},
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-@pytest.fixture
-def refused(capfd, monkeypatch):
-    """Run a command that must be refused: status 2, nothing on stdout, stderr is returned."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["napari-unfold", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, error = capfd.readouterr()
-        assert stop.value.code == 2, error
-        assert out == ""
-        return error
-
-    return run
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, run_cli):
     """Make a folder with a small simulated stack in it."""
     folder = tmp_path_factory.mktemp("cli")
-    done = napari_unfold(
+    run_cli(
         "simulate", folder / "cells.tif", "--scene", "random", "--frames", 5, "--size", 24,
         "--density", 2, "--seed", 4,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -66,14 +37,12 @@ def test_simulate_writes_a_stack_and_its_truth(folder):
     assert len(truth) / 5 == pytest.approx(2 * 2.4**2, rel=0.4)
 
 
-def test_the_whole_job(folder, tmp_path):
+def test_the_whole_job(folder, tmp_path, run_cli):
     out = tmp_path / "new" / "results"
-    done = napari_unfold(
+    run_cli(
         "reconstruct", folder / "cells.tif", *PSF, "--preset", "dense-smlm", "--out", out,
         "--save-frames",
     )  # fmt: skip
-    assert done.returncode == 0
-    assert done.stderr == ""  # quiet when piped
     assert sorted(p.name for p in out.iterdir()) == [
         "frames.tif", "localizations.csv", "reconstruction.tif", "run.json",
     ]  # fmt: skip
@@ -84,26 +53,26 @@ def test_the_whole_job(folder, tmp_path):
     assert record["preset"] == "dense-smlm"
     assert record["recipe"]["optics"]["pixel_size_nm"] == 100
 
-    scored = napari_unfold(
+    scored = run_cli(
         "evaluate", out / "localizations.csv", folder / "cells_truth.csv",
         "--tolerance-nm", 50, "--tolerance-nm", 100, "--json",
     )  # fmt: skip
-    scores = [json.loads(line) for line in scored.stdout.splitlines()]
+    scores = [json.loads(line) for line in scored.splitlines()]
     assert [s["tolerance_nm"] for s in scores] == [50, 100]
     assert scores[1]["jaccard"] > 0.8
-    table = napari_unfold("evaluate", out / "localizations.csv", folder / "cells_truth.csv").stdout
+    table = run_cli("evaluate", out / "localizations.csv", folder / "cells_truth.csv")
     assert table.splitlines()[0].startswith("tolerance_nm")
     assert len(table.splitlines()) == 4
 
 
-def test_settings_reach_the_job(folder, tmp_path):
-    done = napari_unfold(
+@pytest.mark.slow
+def test_settings_reach_the_job(folder, tmp_path, run_cli):
+    run_cli(
         "reconstruct", folder / "cells.tif", *QUICK, "--psf-sigma-nm", 120, "--pixel-size-nm", 110,
         "--camera", "other", "--camera-offset", 90, "--adu-per-photon", 1.5, "--excess-noise", 1.4,
         "--read-noise-photons", 2, "--background", 25, "--fidelity", "kl", "--upsampling", 2,
         "--molecule-photons", 1200, "--frames", "1:4", "--device", "cpu", "--out", tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     recipe = record["recipe"]
     assert recipe["optics"]["psf_sigma_nm"] == 120
@@ -123,9 +92,8 @@ def test_settings_reach_the_job(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_writes_everything(tmp_path):
-    done = napari_unfold("demo", "--out", tmp_path / "demo")
-    assert done.returncode == 0, done.stderr
+def test_the_demo_writes_everything(tmp_path, run_cli):
+    run_cli("demo", "--out", tmp_path / "demo")
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {
         "stack.tif", "truth.csv", "reconstruction.tif", "localizations.csv", "figure.png",
         "report.json",
@@ -135,21 +103,38 @@ def test_the_demo_writes_everything(tmp_path):
     assert (tmp_path / "demo" / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_presets_are_listed_and_shown(refused):
-    assert "dense-smlm" in napari_unfold("presets", "list").stdout
-    shown = json.loads(napari_unfold("presets", "show", "dense-smlm").stdout)
+def test_presets_are_listed_and_shown(refused, run_cli):
+    assert "dense-smlm" in run_cli("presets", "list")
+    shown = json.loads(run_cli("presets", "show", "dense-smlm"))
     assert shown["trained_on"]
     assert shown["scores"]
     assert "no preset called 'nonsense'" in refused("presets", "show", "nonsense")
 
 
+def entry_point():
+    """Return the program that the installation puts beside the interpreter."""
+    return shutil.which("napari-unfold", path=Path(sys.executable).parent)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(entry_point() is None, reason="napari-unfold is not installed here")
+def test_the_installed_program_is_this_command_line(tmp_path):
+    missing, out = str(tmp_path / "none.tif"), str(tmp_path / "out")
+    done = subprocess.run(
+        [entry_point(), "reconstruct", missing, "--out", out], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "none.tif" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["reconstruct", "simulate", "evaluate", "demo", "presets"])
-def test_help(command):
-    done = napari_unfold(command, "--help")
-    assert done.returncode == 0
+def test_help(command, run_cli):
+    said = " ".join(run_cli(command, "--help").split())
+    assert f"napari-unfold {command} " in said
     if command == "reconstruct":
         for unit in ("[nm]", "[ADU]", "[ADU/photon]", "[photons/pixel]"):
-            assert unit in " ".join(done.stdout.split())
+            assert unit in said
 
 
 @pytest.mark.parametrize(
@@ -157,7 +142,10 @@ def test_help(command):
     [
         ([], "the size of the PSF is missing"),
         (["--psf-fwhm-nm", "258"], "type of the camera is missing"),
-        (["--psf-fwhm-nm", "258", "--camera", "emccd"], "(option --camera-offset)"),
+        (
+            ["--psf-fwhm-nm", "258", "--camera", "emccd", "--frames", "2:3"],
+            "(option --camera-offset)",
+        ),
         (["--psf-fwhm-nm", "2.58"], "check both numbers and their units"),
         (["--psf-fwhm-nm", "-258"], "PSF FWHM of -258"),
         (["--psf-sigma-nm", "-110"], "PSF sigma (nm)"),
@@ -225,11 +213,8 @@ def test_bad_stacks_are_refused_in_one_sentence(tmp_path, refused):
         assert not out.exists() or not list(out.iterdir())
 
 
-def test_one_frame_is_enough(folder, tmp_path):
-    done = napari_unfold(
-        "reconstruct", folder / "cells.tif", *PSF, *QUICK, "--frames", "2:3", "--out", tmp_path
-    )
-    assert done.returncode == 0, done.stderr
+def test_one_frame_is_enough(folder, tmp_path, run_cli):
+    run_cli("reconstruct", folder / "cells.tif", *PSF, *QUICK, "--frames", "2:3", "--out", tmp_path)
     assert set(read_localizations(tmp_path / "localizations.csv")["frame"]) == {2}
 
 
@@ -254,7 +239,7 @@ def test_evaluating_what_is_no_table(folder, refused):
     assert "cells.tif" in error
 
 
-def test_all_truth_dialects_are_understood(folder, tmp_path):
+def test_all_truth_dialects_are_understood(folder, tmp_path, run_cli):
     """The same truth as a plain table and as SMLM challenge file scores 1 against ours."""
     truth = read_localizations(folder / "cells_truth.csv")
     rows = list(zip(truth["frame"] + 1, truth["x_nm"], truth["y_nm"], strict=True))
@@ -266,12 +251,13 @@ def test_all_truth_dialects_are_understood(folder, tmp_path):
         + "".join(f"{i},{f},{x:.3f},{y:.3f},0,1000\n" for i, (f, x, y) in enumerate(rows, 1))
     )
     for name in ("plain.csv", "challenge.csv"):
-        done = napari_unfold(
+        said = run_cli(
             "evaluate", folder / "cells_truth.csv", tmp_path / name, "--tolerance-nm", 1, "--json"
         )
-        assert json.loads(done.stdout)["jaccard"] == 1.0
+        assert json.loads(said)["jaccard"] == 1.0
 
 
+@pytest.mark.slow
 def test_interrupting_leaves_nothing_behind(folder, tmp_path):
     """Ctrl-C while it works: status 130, one sentence, an empty folder."""
     process = subprocess.Popen(
@@ -302,21 +288,18 @@ def test_a_stack_needs_the_name_of_a_tiff(tmp_path, refused):
     assert "does not end in .tif" in refused("simulate", tmp_path / "cells.png")
 
 
-def test_training_writes_a_preset_that_reconstruct_takes(folder, tmp_path):
+@pytest.mark.slow
+def test_training_writes_a_preset_that_reconstruct_takes(folder, tmp_path, run_cli):
     preset = tmp_path / "my preset.json"
     common = (*PSF, "--iterations", 20, "--training-frames", 4, "--steps", 2, "--out", preset)
-    done = napari_unfold("train", folder / "cells.tif", folder / "cells_truth.csv", *common)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    run_cli("train", folder / "cells.tif", folder / "cells_truth.csv", *common)
     content = json.loads(preset.read_text())
     assert content["name"] == "my-preset"
     assert "cells.tif" in content["trained_on"]
-    resumed = napari_unfold("train", "--simulate", "--resume", *common)
-    assert resumed.returncode == 0, resumed.stderr
-    used = napari_unfold(
+    run_cli("train", "--simulate", "--resume", *common)
+    run_cli(
         "reconstruct", folder / "cells.tif", *PSF, "--preset", preset, "--out", tmp_path / "out"
     )
-    assert used.returncode == 0, used.stderr
 
 
 def test_training_needs_something_to_learn_from(folder, refused, tmp_path):

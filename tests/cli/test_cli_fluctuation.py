@@ -1,9 +1,6 @@
 """The command *fluctuation* as a user types it."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,18 +10,6 @@ from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, bl
 from napari_unfold.simulation.simulated_microscope import EMCCD
 
 FILES = {"mean.tif", "variance.tif", "reconstruction.tif", "psf.tif", "run.json"}
-
-
-def fluctuation(*arguments):
-    """Run the command; whatever happens, no user may ever see a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from napari_unfold.cli import main; main()", "fluctuation",
-         *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"},
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +23,13 @@ def stack(tmp_path_factory):
     return path
 
 
-def test_images_psf_and_record_are_written_with_their_pixel_sizes(stack, tmp_path):
+@pytest.mark.slow
+def test_images_psf_and_record_are_written_with_their_pixel_sizes(stack, tmp_path, run_cli):
     out = tmp_path / "out"
-    done = fluctuation(
-        stack, "--camera", "emccd", "--out", out, "--upsampling", 2, "--learning-steps", 0
-    )
-    assert done.returncode == 0, done.stderr
+    said = run_cli(
+        "fluctuation", stack, "--camera", "emccd", "--out", out, "--upsampling", 2,
+        "--learning-steps", 0,
+    )  # fmt: skip
     assert {path.name for path in out.iterdir()} == FILES
     shapes = {}
     for path in out.glob("*.tif"):
@@ -58,7 +44,7 @@ def test_images_psf_and_record_are_written_with_their_pixel_sizes(stack, tmp_pat
     assert record["psf"]["sigma_nm"] == pytest.approx(110, rel=0.05)
     assert record["psf"]["fwhm_nm"] == pytest.approx(2.3548 * record["psf"]["sigma_nm"], rel=1e-4)
     assert record["psf"]["from_data_standard_error_nm"] < 5
-    assert f"FWHM {record['psf']['fwhm_nm']:.1f} nm" in done.stdout
+    assert f"FWHM {record['psf']['fwhm_nm']:.1f} nm" in said
 
 
 @pytest.mark.parametrize(
@@ -71,9 +57,10 @@ def test_images_psf_and_record_are_written_with_their_pixel_sizes(stack, tmp_pat
         (("--block-frames", "3"), "(option --block-frames)"),
     ],
 )
-def test_what_cannot_be_used_is_refused_and_nothing_written(stack, tmp_path, options, said):
-    done = fluctuation(stack, "--camera", "emccd", "--out", tmp_path / "out", *options)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stdout == ""
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+def test_what_cannot_be_used_is_refused_and_nothing_written(
+    stack, tmp_path, options, said, refused
+):
+    assert said in refused(
+        "fluctuation", stack, "--camera", "emccd", "--out", tmp_path / "out", *options
+    )
+    assert not list(tmp_path.rglob("*.*"))

@@ -1,6 +1,5 @@
 """The commands for localization tables, as a user types them."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,27 +7,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from napari_unfold.cli import main
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.simulation.scenes import simulate
-
-
-@pytest.fixture
-def run(capfd, monkeypatch):
-    """Run a command to its end in this process; return what it says."""
-
-    def run(*arguments, status: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["napari-unfold", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, error = capfd.readouterr()
-        assert (stop.value.code or 0) == status, error
-        assert (error if status == 0 else out) == ""
-        assert "Traceback" not in error
-        return " ".join((error if status else out).split())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +23,17 @@ def table() -> pd.DataFrame:
     return truth
 
 
-@pytest.fixture
-def file(table: pd.DataFrame, tmp_path: Path) -> Path:
-    write_localizations(table, tmp_path / "in.csv")
-    return tmp_path / "in.csv"
+@pytest.fixture(scope="module")
+def file(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tables") / "in.csv"
+    write_localizations(table, path)
+    return path
 
 
-def test_filter(run, file, table, tmp_path) -> None:
+@pytest.mark.slow
+def test_filter(run_cli, file, table, tmp_path) -> None:
     out = tmp_path / "out.csv"
-    said = run(
+    said = run_cli(
         "filter", file, "--where", "photons > 1500", "--where", "100 < sigma_nm < 120",
         "--where", "frame >= 10", "--out", out,
     )  # fmt: skip
@@ -63,21 +45,23 @@ def test_filter(run, file, table, tmp_path) -> None:
     np.testing.assert_allclose(found["uncertainty_nm"], kept["uncertainty_nm"], atol=1e-5)
 
 
-def test_link(run, file, table, tmp_path) -> None:
+@pytest.mark.slow
+def test_link(run_cli, file, table, tmp_path) -> None:
     out = tmp_path / "out.csv"
-    said = run("link", file, "--radius-nm", "40", "--dark-frames", "0", "--out", out)
+    said = run_cli("link", file, "--radius-nm", "40", "--dark-frames", "0", "--out", out)
     found = read_localizations(out)
     assert f"{len(table)} localizations are {len(found)} molecules" in said
     assert len(found) < len(table)
     assert found["detections"].sum() == len(table)
     assert found["photons"].sum() == pytest.approx(table["photons"].sum(), rel=1e-6)
-    run("link", file, "--radius-uncertainties", "3", "--out", out)
+    run_cli("link", file, "--radius-uncertainties", "3", "--out", out)
     assert read_localizations(out)["detections"].sum() == len(table)
 
 
-def test_drift(run, file, table, tmp_path) -> None:
+@pytest.mark.slow
+def test_drift(run_cli, file, table, tmp_path) -> None:
     out, curve, figure = (tmp_path / name for name in ("out.csv", "curve.csv", "drift.png"))
-    said = run("drift", file, "--blocks", 6, "--out", out, "--curve", curve, "--figure", figure)
+    said = run_cli("drift", file, "--blocks", 6, "--out", out, "--curve", curve, "--figure", figure)
     assert "6 blocks" in said
     shift = table["x_nm"].to_numpy() - read_localizations(out)["x_nm"].to_numpy()
     assert np.std(shift - 0.5 * table["frame"]) < 5.0
@@ -87,19 +71,20 @@ def test_drift(run, file, table, tmp_path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
-def test_frc(run, file, tmp_path) -> None:
+@pytest.mark.slow
+def test_frc(run_cli, file, tmp_path) -> None:
     curve, figure = tmp_path / "frc.csv", tmp_path / "frc.png"
-    said = run("frc", file, "--out", curve, "--figure", figure)
+    said = run_cli("frc", file, "--out", curve, "--figure", figure)
     assert "Resolution" in said
     assert "blocks of frames, alternating" in said
     assert list(pd.read_csv(curve))[:2] == ["frequency [1/um]", "correlation"]
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert "halves: random" in run("frc", file, "--halves", "random", "--pixel-size-nm", "8")
+    assert "halves: random" in run_cli("frc", file, "--halves", "random", "--pixel-size-nm", "8")
 
 
-def test_render(run, file, table, tmp_path) -> None:
+def test_render(run_cli, file, table, tmp_path) -> None:
     out = tmp_path / "image.tif"
-    said = run("render", file, "--out", out, "--pixel-size-nm", 25, "--size-nm", 3200, 3000)
+    said = run_cli("render", file, "--out", out, "--pixel-size-nm", 25, "--size-nm", 3200, 3000)
     assert "128 x 120 pixels of 25 nm, localizations per pixel" in said
     with tifffile.TiffFile(out) as tiff:
         image = tiff.asarray()
@@ -107,7 +92,7 @@ def test_render(run, file, table, tmp_path) -> None:
         width, per = tiff.pages[0].tags["XResolution"].value
         assert per / width == pytest.approx(0.025, rel=1e-3)
     assert image.shape == (120, 128)
-    run(
+    run_cli(
         "render", file, "--out", out, "--style", "histogram", "--weight", "photons",
         "--pixel-size-nm", 25,
     )  # fmt: skip
@@ -115,20 +100,20 @@ def test_render(run, file, table, tmp_path) -> None:
     assert tifffile.imread(out).sum() == pytest.approx(inside["photons"].sum(), rel=1e-4)
 
 
-def test_tables_of_other_programs_are_read(run, tmp_path) -> None:
+def test_tables_of_other_programs_are_read(run_cli, tmp_path) -> None:
     challenge = tmp_path / "truth.csv"
     challenge.write_text("Ground-truth,frame,xnano,ynano,znano,intensity \n1,1,105,205,0,900\n")
     out = tmp_path / "image.tif"
-    run("render", challenge, "--style", "histogram", "--out", out)
+    run_cli("render", challenge, "--style", "histogram", "--out", out)
     assert np.argwhere(tifffile.imread(out)).tolist() == [[20, 10]]
 
 
-def test_a_table_in_pixels_needs_the_camera_pixel(run, tmp_path) -> None:
+def test_a_table_in_pixels_needs_the_camera_pixel(run_cli, tmp_path) -> None:
     file, out = tmp_path / "decode.csv", tmp_path / "image.tif"
     file.write_text("x,y,z,phot,frame_ix\n2.0,1.0,0,900,0\n")
     image = ("render", file, "--style", "histogram", "--out", out)
-    assert "--camera-pixel-nm" in run(*image, status=2)
-    run(*image, "--camera-pixel-nm", 100)
+    assert "--camera-pixel-nm" in run_cli(*image, status=2)
+    run_cli(*image, "--camera-pixel-nm", 100)
     assert np.argwhere(tifffile.imread(out)).tolist() == [[25, 15]]
 
 
@@ -151,23 +136,25 @@ def test_a_table_in_pixels_needs_the_camera_pixel(run, tmp_path) -> None:
         (("render", "--camera-pixel-nm", 0), "--camera-pixel-nm"),
     ],
 )
-def test_bad_settings_are_refused_in_one_sentence(run, file, tmp_path, command, message) -> None:
+def test_bad_settings_are_refused_in_one_sentence(
+    run_cli, file, tmp_path, command, message
+) -> None:
     name, *options = command
     out = tmp_path / ("out.tif" if name == "render" else "out.csv")
-    assert message in run(name, file, "--out", out, *options, status=2)
-    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+    assert message in run_cli(name, file, "--out", out, *options, status=2)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_files_are_refused(run, file, tmp_path) -> None:
+def test_bad_files_are_refused(run_cli, file, tmp_path) -> None:
     out = tmp_path / "out.csv"
-    assert "no file" in run("drift", tmp_path / "none.csv", "--out", out, status=2)
-    assert "no such folder" in run("link", file, "--out", tmp_path / "no" / "out.csv", status=2)
-    assert "does not end in .tif" in run("render", file, "--out", out, status=2)
+    assert "no file" in run_cli("drift", tmp_path / "none.csv", "--out", out, status=2)
+    assert "no such folder" in run_cli("link", file, "--out", tmp_path / "no" / "out.csv", status=2)
+    assert "does not end in .tif" in run_cli("render", file, "--out", out, status=2)
     nowhere = ("--curve", tmp_path / "no" / "curve.csv")
-    assert "no such folder" in run("drift", file, "--out", out, *nowhere, status=2)
+    assert "no such folder" in run_cli("drift", file, "--out", out, *nowhere, status=2)
     assert not out.exists()
 
 
-def test_help_names_the_units(run) -> None:
+def test_help_names_the_units(run_cli) -> None:
     for command in ("filter", "link", "drift", "frc", "render"):
-        assert "[nm]" in run(command, "--help")
+        assert "[nm]" in " ".join(run_cli(command, "--help").split())

@@ -22,6 +22,7 @@ from napari_unfold.simulation.simulated_microscope import EMCCD
 POINT_ENERGY = SeparableOperator((8, 8), 4, 1.1).point_energy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", ["random", "filaments"])
 @pytest.mark.parametrize("density", [0.5, 3.0, 6.0])
 @pytest.mark.parametrize("frames", [10, 100])
@@ -48,6 +49,7 @@ def test_background_follows_a_gradient():
     np.testing.assert_allclose(background[:, 10:-10], truth[:, 10:-10], rtol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("excess_noise", [1.0, 2.0])
 @pytest.mark.parametrize("photons", [0.3, 1.0, 5.0, 20.0, 100.0])
 def test_dim_and_bright_backgrounds(photons, excess_noise):

@@ -7,12 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
-from scipy import integrate, stats
 
 from napari_unfold.errors import InputError
 from napari_unfold.estimation.estimate import Estimate, estimate
-from napari_unfold.estimation.measured import Measured, jackknife_error
-from napari_unfold.estimation.psf_width import gaussian_autocorrelation
+from napari_unfold.estimation.measured import Measured
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Progress, run_to_end
@@ -40,16 +38,7 @@ def agrees(measured: Measured | None, truth: float) -> bool:
     return measured is not None and not measured.contradicts(truth)
 
 
-@pytest.mark.parametrize("sigma", [0.4, 1.1, 3.0])
-@pytest.mark.parametrize("lag", [0.0, 1.0, 2.7])
-def test_autocorrelation_of_a_pixel_integrated_gaussian(sigma, lag):
-    def light(x):
-        return stats.norm.cdf((x + 0.5) / sigma) - stats.norm.cdf((x - 0.5) / sigma)
-
-    expected, _ = integrate.quad(lambda x: light(x) * light(x - lag), -30, 30, limit=200)
-    assert gaussian_autocorrelation(np.array(lag), sigma) == pytest.approx(expected, abs=1e-8)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("camera", [EMCCD, SCMOS])
 @pytest.mark.parametrize("density", [0.2, 2.0, 6.0])
 def test_everything_at_any_density(camera, density):
@@ -66,18 +55,21 @@ def test_everything_at_any_density(camera, density):
     assert offset.standard_error < 5 * camera.adu_per_photon
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.7, 2.5])
 def test_narrow_and_wide_psfs(sigma):
     found = estimate_of(stack_of(sigma_px=sigma, density_per_um2=2, seed=5))
     assert found.psf_sigma_px.value == pytest.approx(sigma, rel=0.03)
 
 
+@pytest.mark.slow
 def test_dense_filaments():
     found = estimate_of(stack_of(scene="filaments", density_per_um2=5, seed=1))
     assert agrees(found.psf_sigma_px, 1.1)
     assert agrees(found.transfer.slope, 4.0)
 
 
+@pytest.mark.slow
 def test_a_static_structure_that_drifts_and_bleaches_on_a_slope_does_not_disturb():
     frames = stack_of(SCMOS, density_per_um2=2, seed=2).astype(float)
     t, y, x = np.indices(frames.shape)
@@ -89,6 +81,7 @@ def test_a_static_structure_that_drifts_and_bleaches_on_a_slope_does_not_disturb
     assert agrees(found.transfer.slope, 0.5)
 
 
+@pytest.mark.slow
 def test_hot_pixels_and_cosmic_rays_do_not_disturb():
     frames = stack_of(SCMOS, density_per_um2=2, seed=2)
     frames[:, 10, 10] = 60_000
@@ -98,6 +91,7 @@ def test_hot_pixels_and_cosmic_rays_do_not_disturb():
     assert agrees(found.transfer.slope, 0.5)
 
 
+@pytest.mark.slow
 def test_standard_errors_contain_the_truth():
     """Truth within 3 standard errors, and their typical size right, over many small stacks."""
     deviations = []
@@ -127,6 +121,7 @@ def test_what_does_not_blink_tells_no_psf():
     assert agrees(found.transfer.slope, 0.5)
 
 
+@pytest.mark.slow
 def test_evenly_lit_frames_tell_no_gain():
     flat = expose(np.full((40, 32, 32), 100.0), CameraModel.of(SCMOS), np.random.default_rng(0))
     found = estimate_of(flat, SCMOS)
@@ -134,6 +129,7 @@ def test_evenly_lit_frames_tell_no_gain():
     assert any("dark frame" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_smoothed_images_tell_no_gain():
     frames = stack_of(density_per_um2=2).astype(float)
     frames[:, 1:] = (frames[:, 1:] + frames[:, :-1]) / 2
@@ -142,6 +138,7 @@ def test_smoothed_images_tell_no_gain():
     assert any("raw frames" in note for note in found.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0, 100])
 def test_equal_frames_tell_nothing(value):
     found = estimate_of(np.full((20, 32, 32), value, np.uint16))
@@ -156,6 +153,7 @@ def test_too_little_is_refused(shape, field):
     assert error.value.field == field
 
 
+@pytest.mark.slow
 def test_a_long_stack_is_sampled_frame_by_frame():
     frames = stack_of(frames=8, density_per_um2=2)
     asked = []
@@ -172,19 +170,7 @@ def test_a_long_stack_is_sampled_frame_by_frame():
     assert sum(isinstance(event, Progress) for event in events) >= len(asked) - 4
 
 
-def test_jackknife_of_a_mean_is_the_standard_error_of_the_mean():
-    values = np.random.default_rng(0).normal(size=50)
-    left_out = (values.sum() - values) / 49
-    many = 1e9  # differences in a block: what blocks share does not matter
-    assert jackknife_error(left_out, many) == pytest.approx(values.std(ddof=1) / np.sqrt(50))
-
-
-def test_measured_values_are_written_to_the_second_digit_of_their_error():
-    assert str(Measured(258.1234, 0.903)) == "258.12 ± 0.90"
-    assert str(Measured(1234.5, 21.3)) == "1234 ± 21"
-    assert Measured(0.123456, 0.0042).rounded() == 0.1235
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sigma_px", "transfer", "offset"),
     [
@@ -200,6 +186,7 @@ def test_published_stacks(shared_data, name, sigma_px, transfer, offset):
     assert agrees(found.transfer.dark, offset)
 
 
+@pytest.mark.slow
 def test_published_sofi_and_picasso_widths(shared_data):
     tubulin = tifffile.imread(shared_data / "sofi-tubulin" / "tubulin.tif")
     fwhm = estimate_of(tubulin).psf_sigma_px * 2.3548

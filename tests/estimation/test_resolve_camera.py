@@ -47,6 +47,7 @@ def test_the_type_tells_the_excess_noise_unless_it_is_stated(frames, kind, exces
     assert resolved(frames, Camera(**numbers, excess_noise=1.4))[0].excess_noise == 1.4
 
 
+@pytest.mark.slow
 def test_offset_and_gain_come_from_the_stack_with_their_errors(frames) -> None:
     camera, (note,) = resolved(frames, Camera(type="emccd"))
     assert camera.offset_adu == pytest.approx(100, abs=6)
@@ -87,6 +88,7 @@ def test_what_no_stack_can_tell_is_asked_for(frames, camera, field, message) -> 
     assert error.value.remedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [((1, 32, 32), "one frame"), ((20, 8, 8), "too small"), ((9, 32, 32), "cannot tell it")],

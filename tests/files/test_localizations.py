@@ -316,7 +316,7 @@ class TestWriting:
             write_localizations(empty_table(), tmp_path / "nowhere" / "locs.csv")
 
     @settings(
-        max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
     @given(
         rows=st.lists(

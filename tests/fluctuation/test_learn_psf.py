@@ -52,6 +52,7 @@ def correlation(image, truth):
     return np.corrcoef(*images)[0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [0.7, 1.3])
 def test_sigma_is_learned_from_a_wrong_start(off):
     rng = np.random.default_rng(0)
@@ -73,6 +74,7 @@ def test_sigma_is_learned_from_a_wrong_start(off):
     assert learned.sigma_px == pytest.approx(1.1, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["variance", "lag-1", "mean"])
 def test_a_stack_is_sharpened_with_a_psf_known_only_from_itself(movie, image):
     stack, truth = movie
@@ -87,6 +89,7 @@ def test_a_stack_is_sharpened_with_a_psf_known_only_from_itself(movie, image):
     assert correlation(result.reconstruction, truth) > correlation(plain, truth) + 0.05
 
 
+@pytest.mark.slow
 def test_photons_are_kept(movie):
     """The mean image holds the light above the background, whatever the sharpening."""
     stack, _ = movie
@@ -98,6 +101,7 @@ def test_photons_are_kept(movie):
     assert result.reconstruction[inner[1]].sum() == pytest.approx(light, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_learned_psf_stands_beside_that_of_the_data(movie):
     stack, _ = movie
     settings = Fluctuation(psf_from="learned", learning_steps=8)
@@ -115,6 +119,7 @@ def test_the_learned_psf_stands_beside_that_of_the_data(movie):
     assert len(result.history) == len(metrics)
 
 
+@pytest.mark.slow
 def test_the_psf_as_entered_is_used_and_compared(movie):
     stack, _ = movie
     settings = UNTRAINED.model_copy(update={"psf_from": "settings"})
@@ -140,6 +145,7 @@ def constant_light(frames=40, photons=50.0):
     return as_stack(rng.poisson(photons, (frames, 24, 24)).astype(np.uint16), "lamp", 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stack", "given", "settings", "field", "problem"),
     [
@@ -160,6 +166,7 @@ def test_what_cannot_be_used_is_refused(stack, given, settings, field, problem):
     assert caught.value.field == field
 
 
+@pytest.mark.slow
 def test_a_stack_darker_than_its_noise_is_remarked():
     given = recipe(sigma_nm=100.0, offset_adu=0, adu_per_photon=1, excess_noise=3)
     settings = UNTRAINED.model_copy(update={"image": "mean"})
@@ -170,6 +177,7 @@ def test_a_stack_darker_than_its_noise_is_remarked():
     assert "too weak to tell the PSF" in notes
 
 
+@pytest.mark.slow
 def test_it_can_be_stopped_at_any_time(movie):
     stack, _ = movie
     job = unfold_fluctuations(stack, recipe(), Fluctuation(learning_steps=50))
@@ -180,6 +188,7 @@ def test_it_can_be_stopped_at_any_time(movie):
     assert list(job) == []
 
 
+@pytest.mark.slow
 def test_progress_reaches_the_end(movie):
     stack, _ = movie
     seen = []
@@ -189,6 +198,7 @@ def test_progress_reaches_the_end(movie):
     assert done[-1] == 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["mean", "variance", "lag-1"])
 def test_the_tubulin_stack_is_sharpened(shared_data: Path, image):
     """At least 0.95 with the true emitters, from each of the three images."""
@@ -203,6 +213,7 @@ def test_the_tubulin_stack_is_sharpened(shared_data: Path, image):
     assert correlation(result.reconstruction, truth) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mitochondria_rods.tif", "h9c2_dsred_mito.tif"])
 def test_real_stacks_run(shared_data: Path, name):
     given = recipe(2, 106.0, offset_adu=68, adu_per_photon=2.2, excess_noise=1)

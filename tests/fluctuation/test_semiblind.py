@@ -31,6 +31,7 @@ def images(n=2):
     return y, torch.zeros_like(y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squared", [False, True])
 def test_it_is_the_operator_of_a_known_psf(squared):
     operator = SemiBlindOperator(SHAPE, Q, SIGMA, dtype=DOUBLE, squared=squared)
@@ -56,8 +57,9 @@ def test_the_derivative_of_the_blur_by_sigma():
     torch.testing.assert_close(derivative, expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_output_is_differentiable_in_sigma_and_all_other_parameters():
-    network, _ = a_network()
+    network, _ = a_network(iterations=4)
     y, b = images()
     learned = {n: v for n, v in network.named_parameters() if n != "threshold"}
     assert set(learned) == {"operator.sigma_px", "step_sizes", "weight"}

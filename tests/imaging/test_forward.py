@@ -86,11 +86,11 @@ def test_light_is_kept_inside_and_lost_outside():
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "measured"])
-@pytest.mark.parametrize("shape", [(24, 40), (40, 150)])
+@pytest.mark.parametrize("shape", [(24, 40), (24, 80)])
 def test_norm_is_the_largest_singular_value_or_a_close_bound(kind, shape):
     operator = an_operator(kind, shape, 4, 1.1)
     x = torch.rand(shape[0] * 4, shape[1] * 4, dtype=torch.float64)
-    for _ in range(200):
+    for _ in range(60):
         x = operator.adjoint(operator.forward(x))
         largest, x = x.norm(), x / x.norm()
     assert largest <= operator.norm_squared * (1 + 1e-9)

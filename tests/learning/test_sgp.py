@@ -29,7 +29,7 @@ def parameter(values):
     return torch.nn.Parameter(torch.tensor(values, dtype=DOUBLE))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_bound_constrained_quadratic(seed):
     """Against the bounded least squares solver of scipy."""
     rng = np.random.default_rng(seed)

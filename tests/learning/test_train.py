@@ -65,6 +65,7 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelit
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss()])
 def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
@@ -104,6 +105,7 @@ def test_an_empty_image_is_never_worth_more_than_found_molecules(loss, better, w
     assert worth(Metrics(math.nan, jaccard=0.5), TolerantLoss()) == -math.inf
 
 
+@pytest.mark.slow
 def test_parameters_stay_within_their_bounds():
     operator, frames = some_frames()
     learning, checking = frames.split()
@@ -147,13 +149,26 @@ def test_a_training_without_progress_stops_and_says_so():
 
 
 def test_stopping_early_leaves_the_best_so_far():
-    operator, frames = some_frames()
+    operator, frames = some_frames(16)
     learning, checking = frames.split()
     start = classical_parameters(operator, PHOTONS, 5.0, iterations=10)
-    job = train(operator, start, learning, checking, TolerantLoss(), outer_iterations=50)
-    best = next(e.value for e in job if isinstance(e, Checkpoint))
+    loss = ReconstructionLoss(PHOTONS)
+    job = train(operator, start, learning, checking, loss, outer_iterations=50)
+    values, best = [], None
+    for event in job:
+        if isinstance(event, Metric) and event.iteration == 5:
+            break
+        if isinstance(event, Metric):
+            values.append(event.values.validation_loss)
+        elif isinstance(event, Checkpoint):
+            best = event.value
     job.close()
-    assert best.parameters.iterations == 10
+    assert best.best == np.argmin(values) > 0
+    network = UnfoldedNetwork(operator, best.parameters)
+    with torch.no_grad():
+        x = network(checking.y, checking.b)
+    value = loss(x, checking.truth, network.threshold).item()
+    assert value == pytest.approx(min(values), rel=1e-3)
 
 
 def test_a_learning_step_can_be_stopped_within_it():
@@ -189,6 +204,7 @@ def a_recipe(**solver):
     return MICROSCOPE.model_copy(update={"solver": Solver(**({"iterations": 20} | solver))})
 
 
+@pytest.mark.slow
 def test_a_preset_learned_from_simulated_frames_can_be_used(tmp_path):
     from napari_unfold.files.presets import load_preset, save_preset
     from napari_unfold.reconstruction.reconstruct import reconstruct
@@ -206,6 +222,7 @@ def test_a_preset_learned_from_simulated_frames_can_be_used(tmp_path):
     assert len(result.localizations) > 0.5 * len(made.truth)
 
 
+@pytest.mark.slow
 def test_learning_from_a_stack_with_known_molecules():
     made = simulate("random", frames=6, shape=(20, 20), density_per_um2=2, seed=5)
     learned = run_to_end(
@@ -220,6 +237,7 @@ def test_learning_from_a_stack_with_known_molecules():
     )
 
 
+@pytest.mark.slow
 def test_brightness_and_background_come_from_the_stack():
     made = simulate(
         "random", frames=30, shape=(40, 40), molecule_photons=4000, background_photons=60, seed=5
@@ -233,6 +251,7 @@ def test_brightness_and_background_come_from_the_stack():
     assert reference.background_photons == pytest.approx(60, rel=0.3)
 
 
+@pytest.mark.slow
 def test_resuming_goes_on_where_it_ended():
     training = Training(frames=4, outer_iterations=3, density_per_um2=2)
     first = run_to_end(learn(a_recipe(), training, name="mine"))

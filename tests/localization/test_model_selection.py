@@ -50,6 +50,7 @@ def counts(found, n):
     return np.bincount(found.frame.numpy(), minlength=n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multiple", [0.3, 1.0, 1.5, 2.0, 3.0, 6.0])
 def test_an_isolated_molecule_stays_one_however_bright(multiple):
     n, rows = 100, [(8.4, 8.7, multiple * TYPICAL)]
@@ -57,6 +58,7 @@ def test_an_isolated_molecule_stays_one_however_bright(multiple):
     assert (counts(found, n) == 1).mean() >= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle_degrees", [0, 40, 90])
 def test_two_molecules_150_nm_apart_are_two(angle_degrees):
     n, angle = 60, np.deg2rad(angle_degrees)
@@ -69,6 +71,7 @@ def test_two_molecules_150_nm_apart_are_two(angle_degrees):
     assert np.sqrt(np.mean(distance.min(axis=1) ** 2)) < 0.3
 
 
+@pytest.mark.slow
 def test_brightness_decides_in_a_crowd_and_not_where_molecules_are_rare():
     """Thirty nanometres apart no shape tells: twice the light does, if pairs are to be expected."""
     n = 60

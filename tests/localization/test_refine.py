@@ -96,6 +96,7 @@ def cramer_rao_px(photons, background, camera, size=17):
     return np.sqrt(np.linalg.inv(information)[1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "camera",
     [EMCCD, CameraModel(100, 2, 1, 0), CameraModel(100, 2, 1, read_noise_photons=5)],

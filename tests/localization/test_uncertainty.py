@@ -97,6 +97,7 @@ def localized(density, frames, seed, **changes):
     return made, result.localizations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("density", "frames", "photons"),
     [(0.1, 40, 1500.0), (2.0, 8, 1500.0), (2.0, 8, 600.0), (6.0, 5, 2500.0)],
@@ -117,6 +118,7 @@ def evenly_spread():
     return localized(2.5, 24, 41, shape=(40, 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period_nm", [100.0, 25.0], ids=["camera pixel", "fine pixel"])
 @pytest.mark.parametrize("axis", ["x_nm", "y_nm"])
 def test_positions_do_not_prefer_any_part_of_a_pixel(evenly_spread, axis, period_nm):
@@ -126,6 +128,7 @@ def test_positions_do_not_prefer_any_part_of_a_pixel(evenly_spread, axis, period
     assert stats.chisquare(histogram).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_nothing_piles_up_at_the_border_nor_is_missing_there(evenly_spread):
     made, table = evenly_spread
     size = 4000.0
@@ -140,6 +143,7 @@ def test_nothing_piles_up_at_the_border_nor_is_missing_there(evenly_spread):
         assert abs(n_found - n_true) <= 4 * np.sqrt(n_true + 1)
 
 
+@pytest.mark.slow
 def test_every_localization_says_what_is_known_of_it(evenly_spread):
     _, table = evenly_spread
     known = ["photons", "background_photons", "noise_photons", "sigma_nm", "uncertainty_nm",

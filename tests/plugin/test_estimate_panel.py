@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from napari.layers import Image
 from pytestqt.qtbot import QtBot
 
 from napari_unfold.errors import InputError
-from napari_unfold.estimation.estimate import Estimate
+from napari_unfold.estimation.estimate import Estimate, estimate
 from napari_unfold.estimation.measured import Measured
 from napari_unfold.estimation.photon_transfer import PhotonTransfer
 from napari_unfold.jobs import Stage
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.docks.train import TrainWidget
-from napari_unfold.plugin.running import job_dock as job_widget
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.scenes import simulate
 from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
-NM = {"scale": (1, 100, 100), "units": ("pixel", "nm", "nm")}
+from .conftest import NM, row_of
+from .results import endless, failing, job_of
+
+JOB = ("napari_unfold.plugin.running.stack_dock._estimation", estimate)
+
 FOUND = Estimate(
     Measured(1.1, 0.004), PhotonTransfer(Measured(4.0, 0.04), Measured(101.0, 0.5)), ("A note",)
 )
@@ -32,33 +32,14 @@ ENTERED = Recipe(
 )
 
 
-@pytest.fixture
-def viewer() -> ViewerModel:
-    viewer = ViewerModel()
-    viewer.add_layer(Image(np.full((5, 16, 16), 120, np.uint16), name="stack", **NM))
-    return viewer
-
-
 @pytest.fixture(params=[ReconstructWidget, TrainWidget])
-def widget(request, viewer: ViewerModel, qtbot: QtBot):
-    widget = request.param(viewer)
-    widget.settings.set_acquisition(ENTERED)
-
-    def stop(widget) -> None:
-        widget.settings.estimates.clear()
-        qtbot.waitUntil(lambda: widget.settings.estimates.runner.state == "idle")
-
-    qtbot.addWidget(widget, before_close_func=stop)
-    return widget
+def widget(request, stack: Image, open_dock):
+    return open_dock(request.param, ENTERED)
 
 
 @pytest.fixture
-def panel(widget, monkeypatch):
-    def job(*_):
-        yield Stage("Comparing")
-        return FOUND
-
-    monkeypatch.setattr(job_widget, "_estimation", job)
+def panel(widget, run_instead):
+    run_instead(job_of([Stage("Comparing")], FOUND))
     return widget.settings.estimates
 
 
@@ -115,13 +96,13 @@ def test_values_follow_what_else_is_entered(widget, panel, qtbot) -> None:
     assert "105.00" in panel.values["offset_adu"].text()
     widget.settings.psf_row.editor.kind.set_value("sigma")
     assert "PSF sigma <b>110.00" in panel.values["psf"].text()
-    widget.settings.pixel_row.editor.setText("")
+    widget.settings.pixel_row.editor.set_value("")
     assert "1.1000 ± 0.0040</b> pixels" in panel.values["psf"].text()
     assert not panel.use_buttons["psf"].isEnabled()
 
 
 def test_an_estimate_can_be_cancelled_and_belongs_to_its_layer(
-    widget, panel, viewer, qtbot, monkeypatch
+    widget, panel, viewer, qtbot, run_instead
 ) -> None:
     ask(panel, qtbot)
     viewer.add_layer(Image(np.full((5, 16, 16), 120, np.uint16), name="other", **NM))
@@ -129,12 +110,7 @@ def test_an_estimate_can_be_cancelled_and_belongs_to_its_layer(
     widget.stack.set_layer(viewer.layers["other"])
     assert panel.values["psf"].isHidden()
 
-    def endless(*_):
-        while True:
-            time.sleep(0.01)
-            yield Stage("Comparing")
-
-    monkeypatch.setattr(job_widget, "_estimation", endless)
+    run_instead(endless(then=Stage("Comparing")))
     panel.button.click()
     qtbot.waitUntil(lambda: panel.stage.text() == "Comparing")
     assert panel.button.text() == "Cancel estimate"
@@ -143,25 +119,19 @@ def test_an_estimate_can_be_cancelled_and_belongs_to_its_layer(
     assert panel.estimate is None
 
 
-def test_an_error_is_shown_in_place(widget, panel, qtbot, monkeypatch) -> None:
-    def failing(*_):
-        yield Stage("Comparing")
-        raise InputError("too few frames", "Choose more")
-
-    monkeypatch.setattr(job_widget, "_estimation", failing)
+def test_an_error_is_shown_in_place(panel, qtbot, run_instead) -> None:
+    run_instead(failing(InputError("too few frames", "Choose more")))
     ask(panel, qtbot)
     assert panel.error.text() == "Too few frames. Choose more."
 
 
-def test_a_simulated_stack_from_the_button_to_the_form(viewer, qtbot) -> None:
+def test_a_simulated_stack_from_the_button_to_the_form(viewer, open_dock, qtbot) -> None:
     """The real job in the background: FWHM 259 nm, offset 100 ADU, gain 2 ADU/photon."""
     stack = simulate("random", frames=40, recipe=MICROSCOPE).stack
-    viewer.layers.clear()
     viewer.add_layer(Image(stack, name="simulated", **NM))
-    widget = ReconstructWidget(viewer)
-    qtbot.addWidget(widget)
+    widget = open_dock(ReconstructWidget)
+    row_of(widget.form, "camera.type").editor.set_value("emccd")
     panel = widget.settings.estimates
-    widget.settings.camera.rows[0].editor.set_value("emccd")
     with qtbot.waitSignal(panel.runner.ended, timeout=60_000):
         panel.button.click()
     panel.all_button.click()
@@ -171,7 +141,5 @@ def test_a_simulated_stack_from_the_button_to_the_form(viewer, qtbot) -> None:
     assert used.camera.offset_adu == pytest.approx(100, abs=6)
 
 
-def test_without_a_stack_there_is_nothing_to_ask(qtbot) -> None:
-    widget = ReconstructWidget(ViewerModel())
-    qtbot.addWidget(widget)
-    assert not widget.settings.estimates.button.isEnabled()
+def test_without_a_stack_there_is_nothing_to_ask(open_dock) -> None:
+    assert not open_dock(ReconstructWidget).settings.estimates.button.isEnabled()

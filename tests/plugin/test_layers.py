@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ from napari_unfold.plugin.layers import (
     table_of_points,
 )
 
-from .conftest import result_of
+from .results import reconstruction
 
 PLACES = {
     "pixels": {},
@@ -65,7 +67,7 @@ def world_yx(layer: Layer, y: float, x: float) -> np.ndarray:
 
 @pytest.mark.parametrize("upsampling", [1, 2, 3, 4, 5])
 def test_corners_of_reconstruction_and_stack_coincide(stack: Image, upsampling: int) -> None:
-    data = reconstruction_layer(result_of(upsampling=upsampling), Placement.of(stack))
+    data = reconstruction_layer(reconstruction(upsampling=upsampling), Placement.of(stack))
     fine = Layer.create(*data)
     for y, x in [(0, 0), (0, 10), (8, 0), (8, 10), (3, 7)]:
         coarse_corner = world_yx(stack, y - 0.5, x - 0.5)
@@ -74,7 +76,7 @@ def test_corners_of_reconstruction_and_stack_coincide(stack: Image, upsampling: 
 
 
 def test_a_molecule_lies_on_its_fine_pixel_and_on_its_camera_pixel(stack: Image) -> None:
-    result, placement = result_of(), Placement.of(stack)
+    result, placement = reconstruction(), Placement.of(stack)
     image = Layer.create(*reconstruction_layer(result, placement))
     points = Layer.create(*localization_layer(result, placement))
     place = np.array(points.data_to_world(points.data[0]))
@@ -88,15 +90,15 @@ def test_a_molecule_lies_on_its_fine_pixel_and_on_its_camera_pixel(stack: Image)
 
 def test_results_have_the_units_of_the_stack(stack: Image) -> None:
     placement = Placement.of(stack)
-    image = Layer.create(*reconstruction_layer(result_of(), placement))
-    points = Layer.create(*localization_layer(result_of(), placement))
+    image = Layer.create(*reconstruction_layer(reconstruction(), placement))
+    points = Layer.create(*localization_layer(reconstruction(), placement))
     assert image.units == stack.units[1:]
     assert points.units == stack.units
 
 
 def test_point_data_are_the_numbers_of_the_table_if_the_stack_is_in_nm() -> None:
     stack = Image(np.zeros((5, 8, 10)), scale=(1, 100, 100), units=("pixel", "nm", "nm"))
-    data, meta, kind = localization_layer(result_of(), Placement.of(stack))
+    data, meta, kind = localization_layer(reconstruction(), Placement.of(stack))
     assert kind == "points"
     np.testing.assert_allclose(data, [[2, 437.5, 212.5]], atol=1e-9)
     assert list(meta["features"].columns) == ["frame", "x_nm", "y_nm", "photons"]
@@ -104,7 +106,7 @@ def test_point_data_are_the_numbers_of_the_table_if_the_stack_is_in_nm() -> None
 
 
 def test_table_of_points_is_the_table_again(stack: Image) -> None:
-    table = result_of().localizations
+    table = reconstruction().localizations
     layer = Layer.create(*points_layer(table, Placement.of(stack), 100.0, name="p"))
     data, meta, _ = layer.as_layer_data_tuple()
     pd.testing.assert_frame_equal(table_of_points(data, meta), table, atol=1e-9)
@@ -112,15 +114,15 @@ def test_table_of_points_is_the_table_again(stack: Image) -> None:
 
 def test_a_point_moved_by_hand_is_exported_where_it_is_now() -> None:
     stack = Image(np.zeros((5, 8, 10)), scale=(1, 100, 100), units=("pixel", "nm", "nm"))
-    layer = Layer.create(*localization_layer(result_of(), Placement.of(stack)))
+    layer = Layer.create(*localization_layer(reconstruction(), Placement.of(stack)))
     layer.data = np.add(layer.data, (0, 10.0, 20.0))
     table = table_of_points(*layer.as_layer_data_tuple()[:2])
     np.testing.assert_allclose(table[["x_nm", "y_nm"]], [[232.5, 447.5]])
 
 
 def test_a_layer_without_localizations_is_possible() -> None:
-    result = result_of()
-    result.localizations = result.localizations.iloc[:0]
+    result = reconstruction()
+    result = replace(result, localizations=result.localizations.iloc[:0])
     stack = Image(np.zeros((5, 8, 10)), name="s")
     layer = Layer.create(*localization_layer(result, Placement.of(stack)))
     assert isinstance(layer, Points)

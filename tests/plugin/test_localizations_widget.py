@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,15 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QFileDialog
 
 from napari_unfold.files.localizations import read_localizations
-from napari_unfold.jobs import Job, Stage
+from napari_unfold.jobs import Stage
 from napari_unfold.plugin.docks.localizations import LocalizationsWidget
 from napari_unfold.plugin.forms import table_tasks
 from napari_unfold.plugin.layers import METADATA_KEY, Placement, points_layer
 from napari_unfold.plugin.table_layers import Source, table_of_layer
 from napari_unfold.simulation.scenes import simulate
+
+from .conftest import row_of, run
+from .results import endless
 
 PLACES = {
     "nm": {"scale": (1, 100, 100), "units": ("pixel", "nm", "nm")},
@@ -50,11 +52,6 @@ def table() -> pd.DataFrame:
     return truth
 
 
-@pytest.fixture
-def viewer() -> ViewerModel:
-    return ViewerModel()
-
-
 def add_points(viewer: ViewerModel, table: pd.DataFrame, **place) -> Points:
     stack = Image(np.zeros((200, 32, 32), np.uint16), name="stack", **(place or PLACES["nm"]))
     data = points_layer(table, Placement.of(stack), 100.0, name="molecules")
@@ -67,31 +64,18 @@ def points(viewer: ViewerModel, table: pd.DataFrame) -> Points:
 
 
 @pytest.fixture
-def widget(viewer: ViewerModel, points: Points, qtbot: QtBot) -> LocalizationsWidget:
-    widget = LocalizationsWidget(viewer)
-
-    def stop(widget: LocalizationsWidget) -> None:
-        widget.cancel()
-        qtbot.waitUntil(lambda: widget.runner.state == "idle")
-
-    qtbot.addWidget(widget, before_close_func=stop)
-    return widget
+def widget(points: Points, open_dock) -> LocalizationsWidget:
+    return open_dock(LocalizationsWidget)
 
 
-def run(widget: LocalizationsWidget, qtbot: QtBot, title: str) -> None:
+def run_task(widget: LocalizationsWidget, qtbot: QtBot, title: str) -> None:
     widget.set_task(title)
-    with qtbot.waitSignal(widget.runner.ended, timeout=30_000):
-        widget.panel.run_button.click()
+    run(widget, qtbot)
 
 
-def editor(widget: LocalizationsWidget, key: str):
-    (row,) = (row for task in widget.tasks for row in task.form.rows if row.key == key)
-    return row.editor
-
-
-def error_beside(widget: LocalizationsWidget, key: str) -> str:
-    (row,) = (row for task in widget.tasks for row in task.form.rows if row.key == key)
-    return row.error.text()
+def row(widget: LocalizationsWidget, key: str):
+    form = next(task.form for task in widget.tasks if key in {row.key for row in task.form.rows})
+    return row_of(form, key)
 
 
 def test_conditions_count_while_they_are_typed(widget, table) -> None:
@@ -99,12 +83,12 @@ def test_conditions_count_while_they_are_typed(widget, table) -> None:
     assert widget.points.count.text() == f"{len(table):,} localizations in 200 frames"
     assert f"{len(table):,} of {len(table):,} kept (100 %)" == form.kept.text()
     photons = form.ranges[0]
-    assert photons.column.value() == "photons"
-    photons.low.setText("1500")
+    assert photons.column.value == "photons"
+    photons.low.set_value("1500")
     kept = table.query("photons >= 1500")
     assert form.kept.text().startswith(f"{len(kept):,} of ")
     other = form.add_range("uncertainty_nm")
-    other.high.setText("10")
+    other.high.set_value("10")
     kept = kept.query("uncertainty_nm <= 10")
     assert form.kept.text().startswith(f"{len(kept):,} of ")
     other.remove_button.click()
@@ -114,7 +98,7 @@ def test_conditions_count_while_they_are_typed(widget, table) -> None:
 def test_the_empty_limits_show_the_range_of_the_column(widget, table) -> None:
     edit = widget.tasks[0].form.ranges[0]
     edit.column.set_value("frame")
-    assert (edit.low.placeholderText(), edit.high.placeholderText()) == ("0", "199")
+    assert [end.native.placeholderText() for end in (edit.low, edit.high)] == ["0", "199"]
 
 
 @pytest.mark.parametrize(
@@ -123,12 +107,12 @@ def test_the_empty_limits_show_the_range_of_the_column(widget, table) -> None:
 )
 def test_a_bad_limit_is_refused_beside_it(widget, low: str, high: str, text: str) -> None:
     edit = widget.tasks[0].form.ranges[0]
-    edit.low.setText(low)
-    edit.high.setText(high)
+    edit.low.set_value(low)
+    edit.high.set_value(high)
     assert text in edit.error.text()
     assert not widget.panel.run_button.isEnabled()
-    edit.low.setText("1")
-    edit.high.setText("")
+    edit.low.set_value("1")
+    edit.high.set_value("")
     assert not edit.error.text()
     assert widget.panel.run_button.isEnabled()
 
@@ -142,8 +126,8 @@ def test_a_filter_without_a_condition_says_so(widget, viewer) -> None:
 def test_filtering_makes_a_new_layer_and_leaves_the_old(
     widget, viewer, points, table, qtbot
 ) -> None:
-    widget.tasks[0].form.ranges[0].low.setText("1500")
-    run(widget, qtbot, "Filter")
+    widget.tasks[0].form.ranges[0].low.set_value("1500")
+    run_task(widget, qtbot, "Filter")
     made = viewer.layers["molecules filtered"]
     pd.testing.assert_frame_equal(
         table_of_layer(made), table.query("photons >= 1500").reset_index(drop=True), atol=1e-6
@@ -157,9 +141,9 @@ def test_filtering_makes_a_new_layer_and_leaves_the_old(
 
 
 def test_the_steps_add_up_in_the_metadata(widget, viewer, qtbot) -> None:
-    editor(widget, "linking.radius").set_value(30.0)
-    run(widget, qtbot, "Link")
-    run(widget, qtbot, "Correct drift")
+    row(widget, "linking.radius").editor.set_value(30.0)
+    run_task(widget, qtbot, "Link")
+    run_task(widget, qtbot, "Correct drift")
     made = viewer.layers["molecules linked without drift"]
     steps = made.metadata[METADATA_KEY]["history"]
     assert [step["step"] for step in steps] == ["linking", "drift"]
@@ -168,7 +152,7 @@ def test_the_steps_add_up_in_the_metadata(widget, viewer, qtbot) -> None:
 
 
 def test_merging_counts_detections(widget, viewer, table, qtbot) -> None:
-    run(widget, qtbot, "Link")
+    run_task(widget, qtbot, "Link")
     made = viewer.layers["molecules linked"]
     assert made.features["detections"].sum() == len(table)
     assert len(made.data) < len(table)
@@ -176,7 +160,7 @@ def test_merging_counts_detections(widget, viewer, table, qtbot) -> None:
 
 def test_drift_is_removed_and_shown(widget, viewer, points, table, qtbot, tmp_path, monkeypatch):
     assert widget.curve_button.isHidden()
-    run(widget, qtbot, "Correct drift")
+    run_task(widget, qtbot, "Correct drift")
     made = table_of_layer(viewer.layers["molecules without drift"])
     assert np.std(table["x_nm"] - made["x_nm"] - 0.5 * table["frame"]) < 5.0
     assert widget.chart.chart.title == "Drift"
@@ -187,20 +171,21 @@ def test_drift_is_removed_and_shown(widget, viewer, points, table, qtbot, tmp_pa
 
 
 def test_the_resolution_is_said_and_its_curve_shown(widget, viewer, qtbot) -> None:
-    run(widget, qtbot, "Measure resolution")
+    run_task(widget, qtbot, "Measure resolution")
     assert "Resolution of 'molecules'" in widget.panel.summary.text()
     assert "Fourier ring correlation" in widget.chart.chart.title
     assert len(viewer.layers) == 1
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
-def test_a_molecule_lies_on_its_pixel_wherever_the_stack_is(viewer, qtbot, place) -> None:
+def test_a_molecule_lies_on_its_pixel_wherever_the_stack_is(
+    viewer, open_dock, qtbot, place
+) -> None:
     table = pd.DataFrame({"frame": [0, 1], "x_nm": [1225.0, 2000.0], "y_nm": [715.0, 2000.0]})
     points = add_points(viewer, table, **place)
-    widget = LocalizationsWidget(viewer)
-    qtbot.addWidget(widget)
-    editor(widget, "rendering.style").set_value("histogram")
-    run(widget, qtbot, "Render")
+    widget = open_dock(LocalizationsWidget)
+    row(widget, "rendering.style").editor.set_value("histogram")
+    run_task(widget, qtbot, "Render")
     image = viewer.layers["molecules rendered"]
     assert np.argwhere(image.data).tolist() == [[71, 122], [200, 200]]
     # 1225 and 715 nm are the centre of a pixel of 10 nm
@@ -208,8 +193,8 @@ def test_a_molecule_lies_on_its_pixel_wherever_the_stack_is(viewer, qtbot, place
     np.testing.assert_allclose(on_image, points.data_to_world(points.data[0])[-2:], atol=1e-9)
     assert image.units == points.units[1:]
     widget.tasks[0].form.ranges[0].column.set_value("frame")
-    widget.tasks[0].form.ranges[0].high.setText("0")
-    run(widget, qtbot, "Filter")
+    widget.tasks[0].form.ranges[0].high.set_value("0")
+    run_task(widget, qtbot, "Filter")
     made = viewer.layers["molecules filtered"]
     np.testing.assert_allclose(
         made.data_to_world(made.data[0]), points.data_to_world(points.data[0]), atol=1e-9
@@ -230,36 +215,30 @@ def test_points_of_another_plugin_are_worked_on_in_the_world(viewer) -> None:
 
 def test_a_setting_out_of_range_is_refused_beside_it(widget) -> None:
     widget.set_task("Correct drift")
-    blocks = editor(widget, "drift.blocks")
+    blocks = row(widget, "drift.blocks").editor
     blocks.set_value(1.0)
-    assert "1 time blocks cannot be used" in error_beside(widget, "drift.blocks")
+    assert "1 time blocks cannot be used" in row(widget, "drift.blocks").error.text()
     assert not widget.panel.run_button.isEnabled()
     assert "1 time blocks" in widget.panel.run_button.toolTip()
     widget.set_task("Render")
     assert widget.panel.run_button.isEnabled()
 
 
-def test_an_error_of_a_task_is_shown_beside_its_setting(viewer, table, qtbot) -> None:
+def test_an_error_of_a_task_is_shown_beside_its_setting(viewer, table, open_dock, qtbot) -> None:
     add_points(viewer, table.drop(columns="uncertainty_nm"))
-    widget = LocalizationsWidget(viewer)
-    qtbot.addWidget(widget)
-    run(widget, qtbot, "Render")
-    assert "Give a width in nm" in error_beside(widget, "rendering.width_nm")
+    widget = open_dock(LocalizationsWidget)
+    run_task(widget, qtbot, "Render")
+    assert "Give a width in nm" in row(widget, "rendering.width_nm").error.text()
     assert "no uncertainty" in widget.panel.error.text()
-    editor(widget, "rendering.width_nm").set_value(15.0)
-    assert not error_beside(widget, "rendering.width_nm")
-    run(widget, qtbot, "Render")
+    row(widget, "rendering.width_nm").editor.set_value(15.0)
+    assert not row(widget, "rendering.width_nm").error.text()
+    run_task(widget, qtbot, "Render")
     assert "molecules rendered" in viewer.layers
 
 
 def test_a_running_task_can_be_cancelled(widget, viewer, monkeypatch, qtbot) -> None:
-    def endless(*_) -> Job[object]:
-        while True:
-            time.sleep(0.01)
-            yield Stage("Working")
-
-    monkeypatch.setattr(table_tasks, "_filtered", endless)
-    widget.tasks[0].form.ranges[0].low.setText("1500")
+    monkeypatch.setattr(table_tasks, "_filtered", endless(then=Stage("Working")))
+    widget.tasks[0].form.ranges[0].low.set_value("1500")
     widget.panel.run_button.click()
     assert not widget.panel.run_button.isEnabled()
     with qtbot.waitSignal(widget.runner.ended):
@@ -269,9 +248,7 @@ def test_a_running_task_can_be_cancelled(widget, viewer, monkeypatch, qtbot) -> 
     assert widget.panel.run_button.isEnabled()
 
 
-def test_deleting_the_source_during_a_run_does_no_harm(
-    widget, viewer, points, monkeypatch, qtbot
-) -> None:
+def test_deleting_the_source_during_a_run_does_no_harm(widget, viewer, points, qtbot) -> None:
     widget.set_task("Link")
     with qtbot.waitSignal(widget.runner.ended, timeout=30_000):
         widget.run()
@@ -285,9 +262,8 @@ def test_points_moved_by_hand_are_taken_where_they_are(widget, points, table) ->
     np.testing.assert_allclose(widget.points.table()["x_nm"], table["x_nm"] + 500.0)
 
 
-def test_without_localizations_the_widget_says_where_to_find_some(viewer, qtbot) -> None:
-    widget = LocalizationsWidget(viewer)
-    qtbot.addWidget(widget)
+def test_without_localizations_the_widget_says_where_to_find_some(viewer, open_dock) -> None:
+    widget = open_dock(LocalizationsWidget)
     assert "open a localization table" in widget.points.layer_row.error.text()
     assert not widget.panel.run_button.isEnabled()
     viewer.add_layer(Points(np.empty((0, 3)), name="empty"))
@@ -306,10 +282,3 @@ def test_the_chosen_localizations_are_exported(
     widget.export_button.click()
     assert len(read_localizations(tmp_path / "t.csv")) == len(table)
     assert "t.csv" in widget.panel.summary.text()
-
-
-def test_the_widget_is_found_in_the_menu(make_napari_viewer_proxy, table) -> None:
-    viewer = make_napari_viewer_proxy()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-unfold", "Unfold: localizations")
-    viewer.add_layer(Layer.create(*add_points(ViewerModel(), table).as_layer_data_tuple()))
-    assert widget.points.layer().name == "molecules"

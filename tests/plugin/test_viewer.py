@@ -13,14 +13,16 @@ from pytestqt.qtbot import QtBot
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.settings.recipe import Recipe
 
-from .conftest import outer_corners, result_of
+from .conftest import NM, outer_corners
+from .results import reconstruction
 
 PLUGIN = "napari-unfold"
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+def viewer(window):
+    """Return the viewer with a window, which only the tests of this module need."""
+    return window
 
 
 @pytest.fixture
@@ -80,11 +82,50 @@ def test_a_running_job_can_be_cancelled(viewer, widget, qtbot: QtBot) -> None:
     assert len(viewer.layers) == 1
 
 
-def test_the_widget_is_found_by_menu_and_lists_new_layers(viewer, widget) -> None:
-    viewer.add_image(np.zeros((3, 8, 8)), name="later")
-    assert widget.stack.layer().name == "later"
-    viewer.layers["later"].name = "renamed"
-    assert widget.stack.layer_row.editor.currentText() == "renamed"
+def test_every_dock_opens_from_the_menu_and_its_choosers_follow_the_viewer(viewer) -> None:
+    docks = [
+        viewer.window.add_plugin_dock_widget(PLUGIN, f"Unfold: {name}")[1]
+        for name in ("reconstruct", "train", "fluctuations", "localizations")
+    ]
+    images = [dock.stack.layer_row.editor for dock in docks[:3]]
+    points = [docks[3].points.layer_row.editor]
+    truth = docks[1].data.truth_row.editor
+
+    def assert_offered(image_names: list[str], points_names: list[str]) -> None:
+        assert [offered(chooser) for chooser in images] == [image_names] * 3
+        assert [offered(chooser) for chooser in points] == [points_names]
+        assert offered(truth) == [*points_names, "CSV file"]
+
+    assert_offered([], [])
+    cells = viewer.add_image(np.zeros((3, 8, 8)), name="cells", **NM)
+    spots = viewer.add_points([[0.0, 1.0, 2.0]], name="spots", **NM)
+    viewer.add_labels(np.zeros((8, 8), int))
+    assert_offered(["cells"], ["spots"])
+    viewer.add_image(np.zeros((3, 8, 8)), name="later", **NM)
+    viewer.add_points([[0.0, 1.0, 2.0]], name="more", **NM)
+    assert_offered(["cells", "later"], ["spots", "more"])
+    truth.set_value(spots)
+    cells.name, spots.name = "cells, renamed", "spots, renamed"
+    assert_offered(["cells, renamed", "later"], ["spots, renamed", "more"])
+    assert {chooser.value for chooser in images} == {cells}
+    assert {points[0].value, truth.value} == {spots}
+    viewer.layers.remove(cells)
+    viewer.layers.remove(spots)
+    assert_offered(["later"], ["more"])
+    viewer.layers.clear()
+    assert_offered([], [])
+    assert not any(dock.panel.run_button.isEnabled() for dock in docks)
+
+
+def offered(chooser) -> list[str]:
+    return [chooser.native.itemText(index) for index in range(chooser.native.count())]
+
+
+def test_the_plots_follow_the_theme_of_the_window(viewer) -> None:
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Unfold: train")
+    dark = widget.plot.background
+    viewer.theme = "light"
+    assert widget.plot.background != dark
 
 
 @pytest.mark.parametrize("sample", ["filaments", "random"])
@@ -159,7 +200,7 @@ def test_the_demo_is_shown_in_place(viewer) -> None:
     from napari_unfold.plugin.show import add_to
     from napari_unfold.simulation.scenes import simulate
 
-    add_to(viewer, simulate(frames=3, shape=(8, 10)), result_of())
+    add_to(viewer, simulate(frames=3, shape=(8, 10)), reconstruction())
     stack, unfolded = viewer.layers["Demo"], viewer.layers["Demo unfolded"]
     np.testing.assert_allclose(outer_corners(unfolded), outer_corners(stack), atol=1e-9)
     assert "Demo truth" in viewer.layers

@@ -43,6 +43,7 @@ def small():
     return simulate("random", frames=6, shape=(16, 20), density_per_um2=2, seed=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 @pytest.mark.parametrize("upsampling", [1, 3, 4])
 def test_a_molecule_lands_where_it_is(fidelity, upsampling):
@@ -73,6 +74,7 @@ def test_a_molecule_lands_where_it_is(fidelity, upsampling):
     assert 0.5 * 4000 < result.image.sum() < 1.2 * 4000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 @pytest.mark.parametrize("preset", [None, DEFAULT_PRESET])
 def test_dense_molecules_are_found_unknown_brightness_and_background(fidelity, preset):
@@ -84,6 +86,7 @@ def test_dense_molecules_are_found_unknown_brightness_and_background(fidelity, p
     assert at_100.rmse_nm < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("photons", [150, 15_000])
 def test_the_preset_works_at_any_brightness(photons):
     made = simulate(
@@ -119,6 +122,7 @@ def test_events_tell_what_happens(small):
     assert any(isinstance(e, Preview) and e.image.shape == (64, 80) for e in events)
 
 
+@pytest.mark.slow
 def test_the_record_can_be_written_as_json_and_repeats_the_run(small):
     import json
 
@@ -144,6 +148,7 @@ def test_the_record_tells_what_the_preset_made_of_the_settings(small):
     assert result.record["psf"]["sigma_nm"] == pytest.approx(SEEN.optics.psf_sigma_nm)
 
 
+@pytest.mark.slow
 def test_frames_are_chosen_and_keep_their_numbers(small):
     stack = as_stack(small.stack)
     whole = run_to_end(reconstruct(stack, quick())).localizations
@@ -153,6 +158,7 @@ def test_frames_are_chosen_and_keep_their_numbers(small):
     pd.testing.assert_frame_equal(part.localizations, expected, rtol=0.01, atol=1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_batches_do_not_change_the_result(small, batch, monkeypatch):
     stack = as_stack(small.stack)
@@ -185,6 +191,7 @@ def test_cancelling_keeps_the_previous_file_and_leaves_no_half(small, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_frames():
     frame = simulate("random", frames=1, shape=(16, 16), seed=3).stack[0]
 
@@ -206,6 +213,7 @@ def test_memory_does_not_grow_with_the_number_of_frames():
     assert peak(2000) < peak(400) + 1_000_000
 
 
+@pytest.mark.slow
 def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
     original, sizes = module.iterates_in_place, []
 
@@ -237,22 +245,24 @@ def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
 def test_an_empty_stack_gives_an_empty_table():
     frames = expose(np.full((4, 16, 16), 20.0), EMCCD, np.random.default_rng(1))
     result = run_to_end(reconstruct(as_stack(frames), SEEN))
-    assert len(result.localizations) <= 1
+    assert len(result.localizations) == 0
     assert {"frame", "x_nm", "y_nm", "photons"} <= set(result.localizations.columns)
 
 
+@pytest.mark.slow
 def test_a_dark_stack_with_read_noise_gives_no_molecules():
     """Read noise that the settings leave out is noticed, said, and not taken for molecules."""
-    frames = np.random.default_rng(2).normal(100, 2, (20, 64, 64)).astype(np.float32)
+    frames = np.random.default_rng(2).normal(100, 2, (20, 32, 32)).astype(np.float32)
     events = []
     result = run_to_end(reconstruct(as_stack(frames), SEEN), events.append)
     texts = [e.text for e in events if isinstance(e, Note)]
     assert any("scatter by 1 photons" in text for text in texts)
     assert any("No molecules stand out" in text for text in texts)
-    assert len(result.localizations) <= 5
+    assert len(result.localizations) == 0
     assert result.record["notes"] == texts
 
 
+@pytest.mark.slow
 def test_a_large_frame_runs_in_blocks():
     made = simulate("random", frames=1, shape=(150, 130), density_per_um2=0.3, seed=2)
     recipe = quick(solver=Solver(iterations=100, molecule_photons=1500.0))
@@ -260,6 +270,7 @@ def test_a_large_frame_runs_in_blocks():
     assert evaluate(result.localizations, made.truth, [100.0])[0].jaccard > 0.9
 
 
+@pytest.mark.slow
 def test_a_measured_psf_and_a_background_map(small, tmp_path):
     bead = render(np.array([1550.0]), np.array([1550.0]), np.array([1e5]), (31, 31), 100.0, 109.6)
     tifffile.imwrite(tmp_path / "bead.tif", (bead + 100).astype(np.float32))

@@ -54,7 +54,7 @@ def test_the_brightest_pixel_holds_the_molecule():
 
 def test_a_camera_without_noise_shows_the_expected_light():
     recipe = Recipe(optics=Optics(psf_sigma_nm=110), camera=Camera(excess_noise=1))
-    made = simulate("random", frames=2000, shape=(8, 8), density_per_um2=0, recipe=recipe)
+    made = simulate("random", frames=400, shape=(8, 8), density_per_um2=0, recipe=recipe)
     assert to_photons(made.stack, made.camera).var() == pytest.approx(20, rel=0.05)
 
 

@@ -110,6 +110,7 @@ def test_efficiency_of_a_published_example() -> None:
     assert efficiency(0.91204, 32.077) == pytest.approx(66.739, abs=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), tolerance=st.floats(1, 400))
 def test_properties_of_scores(seed: int, tolerance: float) -> None:
@@ -188,6 +189,15 @@ def test_psnr_is_averaged_over_frames() -> None:
     truth[:, 1, 1] = 10
     image = truth + np.array([1.0, 0.1])[:, None, None]
     assert psnr(image, truth) == pytest.approx((20 + 40) / 2)
+
+
+def test_psnr_is_the_formula_on_real_numbers() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.gamma(0.3, 40.0, (5, 16, 12))
+    image = truth + rng.normal(0, 3, truth.shape)
+    error = ((image - truth) ** 2).mean(axis=(1, 2))
+    expected = (10 * np.log10(truth.max(axis=(1, 2)) ** 2 / error)).mean()
+    assert psnr(image, truth) == pytest.approx(expected, rel=1e-12)
 
 
 def test_psnr_where_it_is_not_defined() -> None:

@@ -34,6 +34,7 @@ def test_molecules_seen_once_in_each_half(sigma_nm: float) -> None:
     assert measured(table).resolution_nm == pytest.approx(expected, rel=0.08)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("halves", ["blocks", "random"])
 @pytest.mark.parametrize("mean", [6, 20])
 def test_molecules_that_blink_at_random(halves: str, mean: int) -> None:

@@ -48,7 +48,7 @@ def test_the_inertia_of_chambolle_and_dossal():
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, penalty):
     operator, y, b = a_problem(shape=(4, 4), photons=55.0)
-    network, _ = a_network(operator, fidelity, penalty, 5, projection_width_photons=4.0)
+    network, _ = a_network(operator, fidelity, penalty, 3, projection_width_photons=4.0)
     learned = {n: v for n, v in network.named_parameters() if n != "threshold"}
     of_penalty = {f"penalty_parameters.{name}" for name in network.penalty_class.learnables()}
     assert set(learned) == {"step_sizes", "weight"} | of_penalty
@@ -120,6 +120,7 @@ def energy_by_hand(x, y, b, g_y, g_x, weight, fidelity):
     return value + weight * x.sum(), (g_y.T @ residual @ g_x + weight).ravel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 def test_it_converges_to_the_minimiser_an_independent_solver_finds(fidelity):
     """The convex energy (l1), minimised by L-BFGS-B of scipy with its own formulas."""
@@ -144,6 +145,7 @@ def test_it_converges_to_the_minimiser_an_independent_solver_finds(fidelity):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 def test_no_independent_solver_gets_lower_from_where_it_ends(fidelity, penalty):
     """L-BFGS-B of scipy, started at the result: the penalties need not be convex."""
@@ -184,6 +186,7 @@ BRIGHTNESS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 @BRIGHTNESS
 def test_classical_steps_are_safe_on_any_brightness(fidelity, penalty, photons, background):
@@ -196,6 +199,7 @@ def test_classical_steps_are_safe_on_any_brightness(fidelity, penalty, photons, 
     assert energies[-1] <= energies.min() * 1.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 @BRIGHTNESS

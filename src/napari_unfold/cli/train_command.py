@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -55,27 +56,27 @@ def train(
             "there is nothing to learn from",
             "Give a stack and its true molecules, or --simulate",
         )
-    opened = None if stack is None else open_stack(stack)
-    recipe = stated.recipe({"optics": {"pixel_size_nm": opened and opened.pixel_size_nm}})
-    training = stated.section(Training)
-    name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
+    with nullcontext() if stack is None else open_stack(stack) as opened:
+        recipe = stated.recipe({"optics": {"pixel_size_nm": opened and opened.pixel_size_nm}})
+        training = stated.section(Training)
+        name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
 
-    def keep(event: jobs.Event) -> None:
-        # an interrupted training leaves the best so far, from which it can be resumed
-        if isinstance(event, jobs.Checkpoint):
-            save_preset(event.value.preset, out)
+        def keep(event: jobs.Event) -> None:
+            # an interrupted training leaves the best so far, from which it can be resumed
+            if isinstance(event, jobs.Checkpoint):
+                save_preset(event.value.preset, out)
 
-    job = learn(
-        recipe,
-        training,
-        name=name,
-        stack=opened,
-        truth=None if simulate or truth is None else read_localizations(truth),
-        frames=frames_of(frames),
-        resume=load_preset(out) if resume else None,
-        device=device,
-    )
-    learned = run_with_progress(job, keep)
+        job = learn(
+            recipe,
+            training,
+            name=name,
+            stack=opened,
+            truth=None if simulate or truth is None else read_localizations(truth),
+            frames=frames_of(frames),
+            resume=load_preset(out) if resume else None,
+            device=device,
+        )
+        learned = run_with_progress(job, keep)
     save_preset(learned.preset, out)
     first, best = learned.history[0], learned.preset.scores[1].value
     typer.echo(

@@ -46,7 +46,7 @@ _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 
 
 def open_tiff(path: Path) -> Stack:
-    """Open a TIFF stack; see `napari_unfold.files.stacks.open_stack`.
+    """Open a TIFF stack; see `napari_unfold.files.opening.open_stack`.
 
     Raises
     ------

@@ -9,7 +9,7 @@ it is taken away and its nearest neighbours are placed anew. It must exceed the 
 where the crowding is the number of molecules expected within the area of a PSF, ``4 pi sigma^2``,
 and in one frame. Where molecules are rare, a spot must be shown to be two; within a crowded
 structure it is enough that it is too bright for one. The crowding is known from the mean of the
-stack before anything is localized (`imaging.background.estimate_crowding`).
+stack before anything is localized (`estimation.background.estimate_crowding`).
 
 A molecule far from others has thousands of places in a frame where noise could imitate it, and
 must stand out by five standard deviations.

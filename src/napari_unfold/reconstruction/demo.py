@@ -69,7 +69,7 @@ def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job[Demo]:
     stack = as_stack(simulation.stack, "demo", pixel_nm)
     result = yield from reconstruct(stack, recipe, preset, device=device)
     scores = evaluate(result.localizations, simulation.truth, TOLERANCES_NM)
-    report = {"scores": [asdict(score) for score in scores], **result.record}
+    report = {"scores": [asdict(score) for score in scores], "seed": seed, **result.record}
     yield Stage("Writing the results")
     write_image(simulation.stack, folder / "stack.tif", pixel_nm)
     write_localizations(simulation.truth, folder / "truth.csv")

@@ -178,12 +178,15 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
     float
         Infinite for identical images, nan if a true frame has no positive pixel.
     """
-    image, truth = _as_frames(image), _as_frames(truth)
-    error = ((image - truth) ** 2).mean(axis=(1, 2))
-    peak = truth.max(axis=(1, 2))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(peak > 0, peak**2 / error, np.nan)
-    return float((10.0 * np.log10(ratio)).mean())
+    from skimage.metrics import peak_signal_noise_ratio
+
+    values = []
+    for frame, reference in zip(_as_frames(image), _as_frames(truth), strict=True):
+        peak = max(float(reference.max()), 0.0)
+        with np.errstate(divide="ignore"):
+            ratio = peak_signal_noise_ratio(reference, frame, data_range=peak or math.nan)
+        values.append(float(ratio))
+    return sum(values) / len(values)
 
 
 def jaccard_on_grid(

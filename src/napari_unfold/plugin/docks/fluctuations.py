@@ -10,8 +10,8 @@ from napari_unfold.jobs import Event, Job, Metric, Metrics, Preview, Stage
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.forms.fluctuation_form import FluctuationForm
 from napari_unfold.plugin.remember import load_last_settings
-from napari_unfold.plugin.running.job_dock import JobWidget
 from napari_unfold.plugin.running.panel import duration
+from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.views.comparison import beside
 from napari_unfold.plugin.views.preview import LivePreview
 from napari_unfold.plugin.views.training_plot import TrainingPlot, titled
@@ -38,7 +38,7 @@ class _Run:
     started: float
 
 
-class FluctuationsWidget(JobWidget):
+class FluctuationsWidget(StackDock):
     """Sharpen a stack of fluctuating emitters; its PSF need not be known.
 
     Parameters
@@ -54,13 +54,11 @@ class FluctuationsWidget(JobWidget):
         self._run: _Run
         self._preview = LivePreview(napari_viewer)
         self.plot = TrainingPlot(plots=PLOTS)
-        self.plot.hide()
+        self.plot.follow_theme(napari_viewer)
         self._lay_out(self.stack, form).addWidget(self.plot)
         last = load_last_settings()
         if last is not None:
             form.set_acquisition(last.recipe)
-        napari_viewer.events.theme.connect(self._adopt_theme)
-        self._adopt_theme()
         self._on_layer()
 
     # ---- a run, from start to end
@@ -107,14 +105,6 @@ class FluctuationsWidget(JobWidget):
         self.panel.show_summary(
             f"{psf_text(result)}, {duration(time.monotonic() - self._run.started)}"
         )
-
-    # ---- looks
-
-    def _adopt_theme(self, *_: object) -> None:
-        from napari.utils.theme import get_theme
-
-        theme = get_theme(self._viewer.theme)
-        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
 
 def psf_text(result: FluctuationResult) -> str:

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 
-from napari_unfold.errors import UnfoldError
 from napari_unfold.jobs import Event, Job, Preview, Stage
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.export import export_localizations
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.plugin.preset_store import store
 from napari_unfold.plugin.remember import LastSettings, load_last_settings, save_last_settings
-from napari_unfold.plugin.running.job_dock import JobWidget
 from napari_unfold.plugin.running.panel import duration
+from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.views.preview import LivePreview
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class _Run:
     started: float
 
 
-class ReconstructWidget(JobWidget):
+class ReconstructWidget(StackDock):
     """Turn a stack layer into a super-resolved image and a table of localizations.
 
     Parameters
@@ -112,13 +111,7 @@ class ReconstructWidget(JobWidget):
         layers.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
 
     def _export(self) -> None:
-        try:
-            text = export_localizations(self._viewer, parent=self)
-        except UnfoldError as error:
-            self._fail(error)
-            return
-        if text:
-            self.panel.show_summary(text)
+        self._do(lambda: export_localizations(self._viewer, parent=self))
 
     # ---- presets, and the memory of the last session
 

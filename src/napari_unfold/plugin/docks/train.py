@@ -11,15 +11,15 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton
 from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.jobs import Checkpoint, Event, Job, Metric, Preview, Stage
 from napari_unfold.plugin import layers
-from napari_unfold.plugin.forms.rows import sentence
+from napari_unfold.plugin.forms.rows import show_beside
 from napari_unfold.plugin.forms.save_preset import SavePresetDialog
 from napari_unfold.plugin.forms.train_form import TrainForm
 from napari_unfold.plugin.forms.training_data import TrainingData
 from napari_unfold.plugin.preset_store import store
 from napari_unfold.plugin.remember import load_last_settings
-from napari_unfold.plugin.running.job_dock import JobWidget
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.runner import Outcome
+from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.sample_data import simulation_placement
 from napari_unfold.plugin.views.comparison import Comparison, beside
 from napari_unfold.plugin.views.preview import LivePreview
@@ -46,7 +46,7 @@ class _Run:
     started: float
 
 
-class TrainWidget(JobWidget):
+class TrainWidget(StackDock):
     """Learn a preset for one's own microscope, and save it for *Unfold: reconstruct*.
 
     Parameters
@@ -66,6 +66,7 @@ class TrainWidget(JobWidget):
         self._comparison = Comparison(napari_viewer)
         self.data = TrainingData(napari_viewer, self.stack)
         self.plot = TrainingPlot()
+        self.plot.follow_theme(napari_viewer)
         self.save_button = QPushButton("Save preset…")
         self.save_button.setToolTip(
             "<qt>Keep what was learned; it is then offered in 'Unfold: reconstruct'.</qt>"
@@ -77,14 +78,7 @@ class TrainWidget(JobWidget):
         self.data.changed.connect(self._on_edited)
         self.save_button.clicked.connect(self.save_preset)
         store.changed.connect(self._offer_starts)
-        napari_viewer.events.theme.connect(self._adopt_theme)
-        self._adopt_theme()
         self._on_layer()
-
-    def reset_choices(self, *_: object) -> None:
-        """List the layers anew; napari calls this whenever its layer list changes."""
-        self.data.reset_choices()
-        super().reset_choices()
 
     def save_preset(self) -> None:
         """Ask for a name, and save what was learned."""
@@ -176,6 +170,10 @@ class TrainWidget(JobWidget):
 
     # ---- the state of the form
 
+    def _list_layers(self) -> None:
+        super()._list_layers()
+        self.data.reset_choices()
+
     def _refresh(self, *_: object) -> None:
         super()._refresh()
         idle = self.runner.state == "idle"
@@ -189,11 +187,9 @@ class TrainWidget(JobWidget):
             errors.append(error)
         return errors
 
-    def _show_errors_of_input(self, errors: list[UnfoldError]) -> None:
-        super()._show_errors_of_input(errors)
-        for row in self.data.rows:
-            of_row = [error for error in errors if error.field == row.key]
-            row.show_error(sentence(of_row[0]) if of_row else "")
+    def _show_errors(self, errors: list[UnfoldError]) -> None:
+        super()._show_errors(errors)
+        show_beside(self.data.rows, errors)
 
     def _on_edited(self) -> None:
         self.form.set_data(self.data.needs_stack(), self.data.source() == "truth")
@@ -207,12 +203,6 @@ class TrainWidget(JobWidget):
             self.data.source_row.editor.set_value("simulation")
 
     # ---- looks
-
-    def _adopt_theme(self, *_: object) -> None:
-        from napari.utils.theme import get_theme
-
-        theme = get_theme(self._viewer.theme)
-        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     def _lay_out_all(self) -> None:
         outer = self._lay_out(self.data, self.form)

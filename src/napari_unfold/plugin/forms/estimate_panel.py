@@ -143,7 +143,7 @@ class EstimatePanel(QWidget):
             "Offset",
             found.transfer.offset_adu(known),
             "ADU",
-            _number(self._camera["offset_adu"].value()),
+            _number(self._camera["offset_adu"].value),
             f"<qt>For a read noise of {read_noise:g} photons.</qt>",
         )
         gain = found.transfer.adu_per_photon(known)
@@ -157,7 +157,7 @@ class EstimatePanel(QWidget):
                 "Gain",
                 gain,
                 "ADU/photon",
-                _number(self._camera["adu_per_photon"].value()),
+                _number(self._camera["adu_per_photon"].value),
                 f"<qt>A stack shows only gain x excess noise, {found.transfer.slope} ADU/photon; "
                 f"divided by the excess noise ({known.known_excess_noise:g}).</qt>",
             ),
@@ -168,7 +168,7 @@ class EstimatePanel(QWidget):
         camera = Camera()
         for name in ("type", "excess_noise", "read_noise_photons"):
             try:
-                setattr(camera, name, self._camera[name].value())
+                setattr(camera, name, self._camera[name].value)
             except ValueError:
                 continue
         return camera
@@ -196,11 +196,11 @@ class EstimatePanel(QWidget):
         self.notes.setVisible(bool(notes))
 
     def _psf_offer(self, sigma_px: Measured) -> Offer:
-        pixel_nm = _number(self._pixel.value())
+        pixel_nm = _number(self._pixel.value)
         if pixel_nm is None or not pixel_nm > 0:
             tooltip = "<qt>Enter the pixel size to have it in nm.</qt>"
             return Offer("psf", "PSF sigma", sigma_px, "pixels", None, tooltip, is_usable=False)
-        sigma_nm = _number(self._psf.value().get("psf_sigma_nm"))
+        sigma_nm = _number(self._psf.value.get("psf_sigma_nm"))
         factor = self._width_per_sigma()
         return Offer(
             "psf",
@@ -212,7 +212,7 @@ class EstimatePanel(QWidget):
         )
 
     def _width_per_sigma(self) -> float:
-        return 1.0 if self._psf.kind.value() == "sigma" else FWHM_PER_SIGMA
+        return 1.0 if self._psf.kind.value == "sigma" else FWHM_PER_SIGMA
 
     def _enter(self, key: str, value: float) -> None:
         if key != "psf":

@@ -43,11 +43,11 @@ class RangeEdit(QWidget):
     def __init__(self, table: pd.DataFrame | None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._table = table
-        self.column = ChoiceEdit({})
-        self.column.setMinimumContentsLength(7)
+        self.column = ChoiceEdit(choices=self._columns)
+        self.column.native.setMinimumContentsLength(7)
         self.low, self.high = NumberEdit(), NumberEdit()
         for edit, text in ((self.low, "least"), (self.high, "greatest")):
-            edit.setToolTip(f"<qt>The {text} value that is kept; empty for no limit.</qt>")
+            edit.tooltip = f"<qt>The {text} value that is kept; empty for no limit.</qt>"
         self.remove_button = QToolButton()
         self.remove_button.setText("✕")
         self.remove_button.setToolTip("Take this condition away")
@@ -57,14 +57,13 @@ class RangeEdit(QWidget):
         self.column.changed.connect(self._show_range)
         self.remove_button.clicked.connect(self.removed)
         for editor in (self.column, self.low, self.high):
-            editor.changed.connect(self.changed)
+            editor.changed.connect(self._on_changed)
 
     def set_table(self, table: pd.DataFrame | None) -> None:
         """Offer the columns of another table."""
+        chosen = self.column.value or _FIRST_CHOICE
         self._table = table
-        chosen = self.column.value() or _FIRST_CHOICE
-        names = [] if table is None else list(table.select_dtypes("number").columns)
-        self.column.set_choices({_title(name): name for name in names})
+        self.column.reset_choices()
         self.column.set_value(chosen)
         self._show_range()
 
@@ -76,12 +75,12 @@ class RangeEdit(QWidget):
         InputError
             If a limit is no number, or nothing can lie between the two.
         """
-        name = self.column.value()
+        name = self.column.value
         found = []
         for edit, comparison in ((self.low, ">="), (self.high, "<=")):
-            value = edit.value()
+            value: Any = edit.value
             if isinstance(value, str) or value != value:
-                raise InputError(f"'{edit.text()}' is not a number", "Use a decimal point")
+                raise InputError(f"'{value}' is not a number", "Use a decimal point")
             if value is not None:
                 found.append(Condition(name, comparison, value))
         if len(found) == 2 and found[0].value > found[1].value:
@@ -91,22 +90,30 @@ class RangeEdit(QWidget):
             )
         return found
 
+    def _columns(self, _: object) -> list[tuple[str, str]]:
+        table = self._table
+        names = [] if table is None else list(table.select_dtypes("number").columns)
+        return [(_title(name), name) for name in names]
+
+    def _on_changed(self) -> None:
+        self.changed.emit()
+
     def _show_range(self) -> None:
         """Show the range of the column in the empty fields."""
-        values = np.empty(0) if self._table is None else self._table[self.column.value()]
+        values = np.empty(0) if self._table is None else self._table[self.column.value]
         known = np.asarray(values, dtype=float)
         known = known[np.isfinite(known)]
         ends = (f"{known.min():.4g}", f"{known.max():.4g}") if known.size else ("", "")
         for edit, text in zip((self.low, self.high), ends, strict=True):
-            edit.setPlaceholderText(text)
+            edit.native.setPlaceholderText(text)
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()
         row.setSpacing(4)
-        row.addWidget(self.column, 3)
-        row.addWidget(self.low, 2)
+        row.addWidget(self.column.native, 3)
+        row.addWidget(self.low.native, 2)
         row.addWidget(QLabel("to"))
-        row.addWidget(self.high, 2)
+        row.addWidget(self.high.native, 2)
         row.addWidget(self.remove_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -23,7 +23,7 @@ class FluctuationForm(SettingsForm):
         )
         self.method.rows[1].editor.set_value(FLUCTUATION_ITERATIONS)
         self.method.add_row(self.device_row)
-        self.psf_row.editor.width.setPlaceholderText("estimated")
+        self.psf_row.editor.width_nm.native.setPlaceholderText("estimated")
         self.add_sections(self.fluctuation, self.method)
         self._on_changed()
 
@@ -64,17 +64,17 @@ class FluctuationForm(SettingsForm):
         check_presence(row)
         section, _, name = row.key.partition(".")
         if section == "fluctuation":
-            checked(Fluctuation, {name: row.editor.value()})
+            checked(Fluctuation, {name: row.editor.value})
         else:
             validated(raw_of(row))
 
     def _psf_is_needed(self) -> bool:
         source = next(r for r in self.fluctuation.rows if r.key == "fluctuation.psf_from")
-        bead = self.psf_row.editor.kind.value() == "image"
-        return bead or source.editor.value() == "settings"
+        bead = self.psf_row.editor.kind.value == "image"
+        return bead or source.editor.value == "settings"
 
     def _on_changed(self) -> None:
         rows = {row.key: row for row in self.fluctuation.rows}
-        steps = rows["fluctuation.learning_steps"].editor.value()
+        steps = rows["fluctuation.learning_steps"].editor.value
         rows["fluctuation.loss"].set_enabled(bool(steps))
         super()._on_changed()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 
 from napari_unfold.errors import InputError
-from napari_unfold.plugin.forms.editors import ChoiceEdit
-from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label
+from napari_unfold.plugin.forms.layer_picker import LayerPicker
+from napari_unfold.plugin.forms.rows import HINT_STYLE, message_label
 from napari_unfold.plugin.table_layers import table_of_layer
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Points
 
 
-class PointsPicker(SectionForm):
+class PointsPicker(LayerPicker["Points"]):
     """The Points layer whose localizations are worked on.
 
     Signals
@@ -29,30 +29,22 @@ class PointsPicker(SectionForm):
     table_changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self._followed: Points | None = None
-        self._table: pd.DataFrame | None = None
-        self.layer_row = Row(
+        from napari.layers import Points
+
+        super().__init__(
+            viewer,
+            Points,
             "layer",
-            "Layer",
-            ChoiceEdit({}),
+            "Localizations",
             "<qt>A Points layer of localizations: of a reconstruction, or opened from a "
             "table.</qt>",
         )
-        super().__init__("Localizations", [self.layer_row])
+        self._followed: Points | None = None
+        self._table: pd.DataFrame | None = None
         self.count = message_label(HINT_STYLE)
         self.add_full_width(self.count)
         self.layer_row.changed.connect(self._follow)
-        self.reset_choices()
-
-    def layer(self) -> Points | None:
-        """Return the chosen layer."""
-        layer: Points | None = self.layer_row.editor.value()
-        return layer
-
-    def set_layer(self, layer: Points) -> None:
-        """Choose a layer."""
-        self.layer_row.editor.set_value(layer)
+        self._follow()
 
     def need_layer(self) -> Points:
         """Return the chosen layer; raises `InputError` if there is none."""
@@ -80,18 +72,6 @@ class PointsPicker(SectionForm):
             except InputError as error:
                 raise InputError(error.problem, error.remedy, field="layer") from error
         return self._table
-
-    def reset_choices(self) -> None:
-        """List the Points layers anew; if the chosen one is gone, take the latest."""
-        from napari.layers import Points
-
-        points = [layer for layer in self._viewer.layers if isinstance(layer, Points)]
-        chosen = self.layer()
-        self.layer_row.editor.set_choices({layer.name: layer for layer in points})
-        if points and chosen not in points:
-            active = self._viewer.layers.selection.active
-            self.set_layer(active if active in points else points[-1])
-        self._follow()
 
     def _follow(self) -> None:
         layer = self.layer()

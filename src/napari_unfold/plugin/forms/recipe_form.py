@@ -29,8 +29,9 @@ class RecipeForm(SettingsForm):
         self._build_method()
         self._build_advanced()
         self.add_sections(self.method, self.advanced)
-        if self._presets:
-            self.preset_row.editor.setCurrentIndex(1)
+        _, *fitting = self.preset_row.editor.choices
+        if fitting:
+            self.preset_row.editor.set_value(fitting[0])
         self._on_changed()
 
     def set_value(self, recipe: Recipe, preset: str | None = None) -> None:
@@ -43,27 +44,27 @@ class RecipeForm(SettingsForm):
     def set_presets(self, presets: list[Preset]) -> None:
         """Offer other presets, keeping the chosen one if it is among them."""
         self._presets = {preset.name: preset for preset in presets}
-        self._offer_presets()
+        self.preset_row.editor.reset_choices()
 
     def preset(self) -> Preset | None:
         """Return the chosen preset, or None for the classical network."""
-        return self._presets.get(self.preset_row.editor.value())
+        return self._presets.get(self.preset_row.editor.value)
 
     def save_frames(self) -> Path | None:
         """Return the file for the single reconstructed frames, or None."""
-        path: Path | None = self.frames_row.editor.value()
+        path: Path | None = self.frames_row.editor.value
         return path
 
     def _build_method(self) -> None:
         fields = Solver.model_fields
+        self.fidelity_row = row_for("solver", "fidelity", fields["fidelity"])
         self.preset_row = Row(
             "preset",
             "Preset",
-            ChoiceEdit({UNTRAINED: None}),
+            ChoiceEdit(choices=self._fitting),
             "<qt>Learned parameters of the unfolded network. They are rescaled to the brightness "
             "of your molecules.</qt>",
         )
-        self.fidelity_row = row_for("solver", "fidelity", fields["fidelity"])
         self.upsampling_row = row_for("solver", "upsampling", fields["upsampling"])
         self.method = SectionForm("Method", [self.fidelity_row, self.preset_row])
         self.preset_text = message_label(HINT_STYLE)
@@ -71,9 +72,8 @@ class RecipeForm(SettingsForm):
         self.method.add_full_width(self.preset_text)
         self.method.add_row(self.upsampling_row)
         self.method.add_row(row_for("solver", "molecule_photons", fields["molecule_photons"]))
-        self.fidelity_row.changed.connect(self._offer_presets)
+        self.fidelity_row.changed.connect(self.preset_row.editor.reset_choices)
         self.preset_row.changed.connect(self._adopt_preset)
-        self._offer_presets()
 
     def _build_advanced(self) -> None:
         fields = Solver.model_fields
@@ -86,18 +86,16 @@ class RecipeForm(SettingsForm):
         self.frames_row = Row(
             "save_frames",
             "Save frames",
-            PathEdit(save=True),
+            PathEdit(mode="w", placeholder="not saved"),
             "<qt>TIFF file to which every reconstructed frame is written as it comes; "
             "empty to keep only their mean.</qt>",
         )
-        self.frames_row.editor.edit.setPlaceholderText("not saved")
         rows = [*self.classical_rows, *self.localization_rows, self.device_row, self.frames_row]
         self.advanced = SectionForm("Advanced", rows, expanded=False)
 
-    def _offer_presets(self) -> None:
-        fidelity = self.fidelity_row.editor.value()
-        fitting = {p.title: p.name for p in self._presets.values() if fidelity in p.networks}
-        self.preset_row.editor.set_choices({UNTRAINED: None, **fitting})
+    def _fitting(self, _: object) -> list[tuple[str, str | None]]:
+        fidelity, presets = self.fidelity_row.editor.value, self._presets.values()
+        return [(UNTRAINED, None), *((p.title, p.name) for p in presets if fidelity in p.networks)]
 
     def _adopt_preset(self) -> None:
         preset = self.preset()

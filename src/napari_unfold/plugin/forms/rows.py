@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from magicgui.type_map import TypeMap
+from psygnal import SignalInstance
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 from superqt import QCollapsible
@@ -33,8 +35,12 @@ QCollapsible > QPushButton:hover { background: rgba(128, 128, 128, 40); }
 """
 ERROR_STYLE = "color: #e8504a; font-size: 9pt;"
 _LABEL_WIDTH = 96
-_LARGEST_INTEGER = 2**31 - 1
 HINT_STYLE = "color: #868c96; font-size: 9pt;"
+
+# magicgui's map from types to widgets, with our own in it; other plugins keep theirs
+EDITORS = TypeMap()
+for _type, _editor in ((float, NumberEdit), (int, IntegerEdit), (Path, PathEdit)):
+    EDITORS.register_type(_type, widget_type=_editor)
 
 # what an entry of a choice is called in the form, if not by its own name
 CHOICE_TEXTS = {
@@ -61,27 +67,27 @@ CHOICE_TEXTS = {
     "data": "Estimated from the stack",
     "learned": "Learned on simulated patterns",
     "settings": "As entered",
+    "cpu": "CPU",
+    "cuda": "NVIDIA GPU (CUDA)",
 }
 
 
-class Row(QObject):
+class Row:
     """A setting in a form: its label, its editor, its unit, and what is wrong with it.
 
     Parameters
     ----------
     key : str
         Dotted path of the setting in the `Recipe`, or a name of its own.
-    title, tooltip, unit : str
-    editor : QWidget
-        One of `editors`, or anything with their three members.
+    title : str
+    editor : magicgui.widgets.Widget
+        With a value.
+    tooltip, unit : str
     """
-
-    changed = Signal()
 
     def __init__(
         self, key: str, title: str, editor: Any, tooltip: str = "", unit: str = ""
     ) -> None:
-        super().__init__(editor)
         self.key = key
         self.title = title
         self.editor = editor
@@ -90,9 +96,21 @@ class Row(QObject):
         self.unit = QLabel(unit)
         self.error = message_label(ERROR_STYLE)
         self.may_be_empty = False
-        for widget in (self.label, self.editor):
+        for widget in (self.label, editor.native):
             widget.setToolTip(tooltip)
-        editor.changed.connect(self.changed)
+        editor.native.setAccessibleName(title)
+        editor.name = key.rpartition(".")[2]
+
+    @property
+    def changed(self) -> SignalInstance:
+        """Emitted on every change of the value."""
+        changed: SignalInstance = self.editor.changed
+        return changed
+
+    def owns(self, error: UnfoldError) -> bool:
+        """Whether `error` is about this setting, or a part of it."""
+        field = error.field or ""
+        return field == self.key or field.startswith(f"{self.key}.")
 
     def show_error(self, text: str) -> None:
         """Show `text` in red under the editor; the empty text shows nothing."""
@@ -101,13 +119,20 @@ class Row(QObject):
 
     def show(self, visible: bool) -> None:
         """Show the setting, or hide it while it does not apply."""
-        for widget in (self.label, self.editor, self.unit):
+        for widget in (self.label, self.editor.native, self.unit):
             widget.setVisible(visible)
 
     def set_enabled(self, enabled: bool) -> None:
         """Grey the setting out while it has no effect."""
-        for widget in (self.label, self.editor, self.unit):
+        for widget in (self.label, self.editor.native, self.unit):
             widget.setEnabled(enabled)
+
+
+def show_beside(rows: Iterable[Row], errors: Iterable[UnfoldError]) -> None:
+    """Show the first error of each row beside it, and nothing beside the others."""
+    errors = list(errors)
+    for row in rows:
+        row.show_error(next((sentence(error) for error in errors if row.owns(error)), ""))
 
 
 def message_label(style: str) -> QLabel:
@@ -129,39 +154,49 @@ def sentence(error: UnfoldError) -> str:
 
 def row_for(section: str, name: str, field: FieldInfo) -> Row:
     """Return the row of one field of a section of the `Recipe`."""
-    row = Row(
-        f"{section}.{name}",
-        field.title or name,
-        editor_for(field),
-        tooltip(field),
-        Said.of(field).unit,
-    )
+    editor, unit = editor_for(field), Said.of(field).unit
+    row = Row(f"{section}.{name}", field.title or name, editor, tooltip(field), unit)
     row.may_be_empty = not field.is_required() and field.default is None
-    if row.may_be_empty and isinstance(row.editor, NumberEdit):
-        row.editor.setPlaceholderText("estimated")
+    if row.may_be_empty and isinstance(editor, NumberEdit):
+        editor.native.setPlaceholderText("estimated")
     if not field.is_required() and field.default is not None:
-        row.editor.set_value(field.default)
+        editor.set_value(field.default)
     return row
 
 
 def editor_for(field: FieldInfo) -> Any:
-    """Return an editor that suits the type of `field`."""
-    kind = field.annotation
+    """Return an editor that suits the annotation and the bounds of `field`."""
+    kind: Any = field.annotation
     parts = get_args(kind)
-    if get_origin(kind) is Literal:
-        return ChoiceEdit({CHOICE_TEXTS.get(part, part): part for part in parts})
-    for part in parts:
-        if type(None) in parts and get_origin(part) is Literal:
-            choices = {CHOICE_TEXTS.get(choice, choice): choice for choice in get_args(part)}
-            return ChoiceEdit({"choose…": None, **choices})
     if Literal["auto"] in parts:
-        return AutoEdit(allow_file=Path in parts)
-    if Path in parts or kind is Path:
-        return PathEdit()
+        return editor_of(kind, widget_type=AutoEdit, allow_file=Path in parts)
+    if _literal_values(kind):
+        return choice_of(kind)
     if kind is int:
-        low, high = bounds(field)
-        return IntegerEdit(int(low or 0), int(high or _LARGEST_INTEGER))
-    return NumberEdit()
+        ends = zip(("min", "max"), bounds(field), strict=True)
+        return editor_of(kind, **{name: int(end) for name, end in ends if end is not None})
+    return editor_of(kind)
+
+
+def choice_of(kind: Any) -> ChoiceEdit:
+    """Return the choice between the values of a Literal type.
+
+    One of an optional type begins with an entry of the value None.
+    """
+    texts = [(CHOICE_TEXTS.get(value, str(value)), value) for value in _literal_values(kind)]
+    is_open = [("choose…", None)] if type(None) in get_args(kind) else []
+    return editor_of(kind, widget_type=ChoiceEdit, choices=[*is_open, *texts], nullable=False)
+
+
+def _literal_values(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal type, optional or not; none for any other type."""
+    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+    return get_args(literals[0]) if literals else ()
+
+
+def editor_of(kind: Any, **options: Any) -> Any:
+    """Return the editor of a type, made by magicgui."""
+    return EDITORS.create_widget(annotation=kind, options=options)
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -225,16 +260,19 @@ class SectionForm(QCollapsible):
         line = self.grid.rowCount()
         self.grid.addWidget(row.label, line, 0)
         has_unit = bool(row.unit.text())
-        self.grid.addWidget(row.editor, line, 1, 1, 1 if has_unit else 2)
+        self.grid.addWidget(row.editor.native, line, 1, 1, 1 if has_unit else 2)
         if has_unit:
             self.grid.addWidget(row.unit, line, 2)
         self.grid.addWidget(row.error, line + 1, 0, 1, 3)
-        row.changed.connect(self.changed)
+        row.changed.connect(self._on_row)
         self.rows.append(row)
 
     def add_full_width(self, widget: QWidget) -> None:
         """Add a widget at the bottom that spans all columns."""
         self.grid.addWidget(widget, self.grid.rowCount(), 0, 1, 3)
+
+    def _on_row(self) -> None:
+        self.changed.emit()
 
     def _show_arrow(self, expanded: bool) -> None:
         self.setText(f"{'▾' if expanded else '▸'}  {self._title}")

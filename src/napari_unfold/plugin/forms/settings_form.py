@@ -11,11 +11,17 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.imaging.camera import unknown_type
 from napari_unfold.jobs import Device
-from napari_unfold.plugin.forms.editors import ChoiceEdit
 from napari_unfold.plugin.forms.estimate_panel import EstimatePanel
 from napari_unfold.plugin.forms.pixel_hint import PixelHint
 from napari_unfold.plugin.forms.psf import PsfEdit
-from napari_unfold.plugin.forms.rows import Row, SectionForm, row_for, section_form, sentence
+from napari_unfold.plugin.forms.rows import (
+    Row,
+    SectionForm,
+    choice_of,
+    row_for,
+    section_form,
+    sentence,
+)
 from napari_unfold.settings.explain import checked
 from napari_unfold.settings.microscope import EXCESS_NOISE, Background, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
@@ -39,7 +45,7 @@ class SettingsForm(QWidget):
         self.optics = section_form("optics", Optics, "Optics", only=["pixel_size_nm"])
         self.pixel_row = self.optics.rows[0]
         self.pixel_row.editor.set_value(None)
-        self.pixel_row.editor.setPlaceholderText("e.g. 100")
+        self.pixel_row.editor.native.setPlaceholderText("e.g. 100")
         self.pixel_hint = PixelHint()
         self.optics.add_full_width(self.pixel_hint)
         self.psf_row = Row(
@@ -59,7 +65,7 @@ class SettingsForm(QWidget):
         self.device_row = Row(
             "device",
             "Device",
-            ChoiceEdit({"auto": "auto", "CPU": "cpu", "NVIDIA GPU (CUDA)": "cuda"}),
+            choice_of(Device),
             "<qt>Where to compute: 'auto' takes a GPU if there is one.</qt>",
         )
         self.sections: list[SectionForm] = []
@@ -141,7 +147,7 @@ class SettingsForm(QWidget):
 
     def device(self) -> Device:
         """Return the chosen device."""
-        device: Device = self.device_row.editor.value()
+        device: Device = self.device_row.editor.value
         return device
 
     def show_errors(self, errors: Iterable[UnfoldError]) -> list[UnfoldError]:
@@ -149,7 +155,7 @@ class SettingsForm(QWidget):
         texts: dict[Row, str] = {}
         homeless = []
         for error in errors:
-            row = self._row_of(error.field or "")
+            row = self._row_of(error)
             if row is None:
                 homeless.append(error)
             else:
@@ -172,23 +178,24 @@ class SettingsForm(QWidget):
                 row.editor.set_value(getattr(getattr(recipe, section), name))
         self._show_excess_noise()
 
-    def _row_of(self, field: str) -> Row | None:
-        for row in self.rows:
-            if field == row.key or field.startswith(f"{row.key}."):
-                return row
+    def _row_of(self, error: UnfoldError) -> Row | None:
+        owners = [row for row in self.rows if row.owns(error)]
+        if owners:
+            return owners[0]
         # an error of a section as a whole stands under its last setting
-        section = [row for row in self.rows if row.key.split(".")[0] == field.split(".")[0]]
+        name = (error.field or "").split(".")[0]
+        section = [row for row in self.rows if row.key.split(".")[0] == name]
         return section[-1] if section else None
 
     def _on_camera_type(self) -> None:
         # which tells the excess noise, unless it is another one
-        if self._camera_row["type"].editor.value() in EXCESS_NOISE:
+        if self._camera_row["type"].editor.value in EXCESS_NOISE:
             self._camera_row["excess_noise"].editor.set_value(None)
         self._show_excess_noise()
 
     def _show_excess_noise(self) -> None:
-        row, kind = self._camera_row["excess_noise"], self._camera_row["type"].editor.value()
-        row.show(kind == "other" or row.editor.value() not in (None, EXCESS_NOISE.get(kind)))
+        row, kind = self._camera_row["excess_noise"], self._camera_row["type"].editor.value
+        row.show(kind == "other" or row.editor.value not in (None, EXCESS_NOISE.get(kind)))
 
     def _on_changed(self) -> None:
         self.estimates.refresh()
@@ -200,7 +207,7 @@ def raw_of(row: Row) -> dict[str, dict[str, Any]]:
     section, _, name = row.key.partition(".")
     if not name:
         return {}
-    value = row.editor.value()
+    value = row.editor.value
     values = value if isinstance(value, dict) else {name: value}
     return {section: {name: value for name, value in values.items() if value is not None}}
 

@@ -38,10 +38,11 @@ class TrainForm(SettingsForm):
         self.method.rows[names.index("iterations")].editor.set_value(TRAINING_ITERATIONS)
         usual = [name for name in Training.model_fields if name not in _LOSS_DETAILS]
         self.training = section_form("training", Training, "Training", only=usual)
+        self._starts: list[Preset] = []
         self.start_row = Row(
             "start",
             "Start from",
-            ChoiceEdit({_SEARCH: None}),
+            ChoiceEdit(choices=self._starts_offered),
             "<qt>Parameters to begin with: found by trying several, or those of a preset, for "
             "instance to go on with a training.</qt>",
         )
@@ -62,12 +63,13 @@ class TrainForm(SettingsForm):
 
     def start(self) -> Preset | None:
         """Return the preset to begin with, or None to look for a starting point."""
-        preset: Preset | None = self.start_row.editor.value()
+        preset: Preset | None = self.start_row.editor.value
         return preset
 
     def set_starts(self, presets: list[Preset]) -> None:
         """Offer other presets to begin with, keeping the chosen one if it is among them."""
-        self.start_row.editor.set_choices({_SEARCH: None, **{p.title: p for p in presets}})
+        self._starts = presets
+        self.start_row.editor.reset_choices()
 
     def set_data(self, has_stack: bool, has_truth: bool) -> None:
         """Say what there is: it decides what can be estimated, and what is simulated."""
@@ -92,6 +94,9 @@ class TrainForm(SettingsForm):
                 field=row.key,
             )
 
+    def _starts_offered(self, _: object) -> list[tuple[str, Preset | None]]:
+        return [(_SEARCH, None), *((preset.title, preset) for preset in self._starts)]
+
     def _estimate(self, has_stack: bool) -> None:
         """Replace 'auto' by typical numbers, or return to it when there is a stack again."""
         if has_stack:
@@ -99,13 +104,13 @@ class TrainForm(SettingsForm):
                 row.editor.set_value("auto")
             return
         rows = [row for row in self.rows if row.key in _TYPICAL]
-        self._were_auto = [row for row in rows if row.editor.value() == "auto"]
+        self._were_auto = [row for row in rows if row.editor.value == "auto"]
         for row in self._were_auto:
-            row.editor.set_value(row.editor.number.value() or _TYPICAL[row.key])
+            row.editor.set_value(row.editor.number.value or _TYPICAL[row.key])
 
 
 def _is_number(row: Row) -> bool:
-    return isinstance(row.editor.value(), float)
+    return isinstance(row.editor.value, float)
 
 
 def _check_training(row: Row) -> None:
@@ -113,4 +118,4 @@ def _check_training(row: Row) -> None:
     section, _, name = row.key.partition(".")
     if section != "training":
         return
-    checked(Training, {name: row.editor.value()})
+    checked(Training, {name: row.editor.value})

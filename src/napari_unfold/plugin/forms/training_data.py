@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError
 from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
+from napari_unfold.plugin.forms.layer_picker import layer_chooser
 from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label
 from napari_unfold.plugin.layers import table_of_points
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 Source = Literal["like a stack", "simulation", "truth"]
 
-_SOURCES: dict[str, Source] = {
-    "Simulation, like my stack": "like a stack",
-    "Simulation, from settings only": "simulation",
-    "Stack with known molecules": "truth",
-}
+_SOURCES: tuple[tuple[str, Source], ...] = (
+    ("Simulation, like my stack", "like a stack"),
+    ("Simulation, from settings only", "simulation"),
+    ("Stack with known molecules", "truth"),
+)
 _HINTS: dict[Source, str] = {
     "like a stack": "Background and brightness are estimated from your stack; frames with known "
     "molecules are then simulated to match it. Choose this if in doubt.",
@@ -56,24 +57,26 @@ class TrainingData(QWidget):
     changed = Signal()
 
     def __init__(self, viewer: ViewerModel, stack: StackPicker) -> None:
+        from napari.layers import Points
+
         super().__init__()
-        self._viewer, self._stack = viewer, stack
+        self._stack = stack
         self.source_row = Row(
             "source",
             "Learn from",
-            ChoiceEdit(dict(_SOURCES)),
+            ChoiceEdit(choices=_SOURCES),
             "<qt>Where frames with known molecules come from.</qt>",
         )
         self.truth_row = Row(
             "truth",
             "Truth",
-            ChoiceEdit({"CSV file": _FILE}),
+            layer_chooser(viewer, Points, ("CSV file", _FILE)),
             "<qt>The true molecules of the stack: a Points layer, or a localization table.</qt>",
         )
         self.file_row = Row(
             "truth_file",
             "Truth file",
-            PathEdit("Localizations (*.csv *.txt *.tsv)"),
+            PathEdit(filter="Localizations (*.csv *.txt *.tsv)"),
             "<qt>Localization table with frame, x and y of every true molecule.</qt>",
         )
         self.hint = message_label(HINT_STYLE)
@@ -89,7 +92,6 @@ class TrainingData(QWidget):
         for section in (self.section, self.truth_section):
             section.changed.connect(self._on_changed)
         self.source_row.changed.connect(self._propose_points)
-        self.reset_choices()
         self._on_changed()
 
     @property
@@ -99,7 +101,7 @@ class TrainingData(QWidget):
 
     def source(self) -> Source:
         """Return where training frames come from."""
-        source: Source = self.source_row.editor.value()
+        source: Source = self.source_row.editor.value
         return source
 
     def needs_stack(self) -> bool:
@@ -124,19 +126,15 @@ class TrainingData(QWidget):
 
     def check(self) -> None:
         """Raise an `InputError` if the truth is needed and not there."""
-        if self.source() == "truth" and self.truth_row.editor.value() == _FILE:
+        if self.source() == "truth" and self.truth_row.editor.value == _FILE:
             self._file()
 
     def reset_choices(self) -> None:
         """List the Points layers anew."""
-        from napari.layers import Points
-
-        points = [layer for layer in self._viewer.layers if isinstance(layer, Points)]
-        choices = {layer.name: layer for layer in points}
-        self.truth_row.editor.set_choices({**choices, "CSV file": _FILE})
+        self.truth_row.editor.reset_choices()
 
     def _table(self, pixel_size_nm: float) -> pd.DataFrame:
-        chosen = self.truth_row.editor.value()
+        chosen = self.truth_row.editor.value
         if chosen == _FILE:
             from napari_unfold.files.localizations import read_localizations
 
@@ -145,16 +143,16 @@ class TrainingData(QWidget):
         return table_of_points(data, meta)
 
     def _truth_row(self) -> Row:
-        return self.file_row if self.truth_row.editor.value() == _FILE else self.truth_row
+        return self.file_row if self.truth_row.editor.value == _FILE else self.truth_row
 
     def _propose_points(self) -> None:
         """Take the latest Points layer as truth unless a file was chosen."""
         choice = self.truth_row.editor
-        if self.source() == "truth" and self.file_row.editor.value() is None:
-            choice.setCurrentIndex(max(choice.count() - 2, 0))  # the file comes last
+        if self.source() == "truth" and self.file_row.editor.value is None:
+            choice.value = choice.choices[-2:][0]  # the file comes last
 
     def _file(self) -> Path:
-        path: Path | None = self.file_row.editor.value()
+        path: Path | None = self.file_row.editor.value
         if path is None:
             raise InputError(
                 "the true molecules of the stack are missing",
@@ -164,7 +162,7 @@ class TrainingData(QWidget):
         return path
 
     def _on_changed(self) -> None:
-        source, from_file = self.source(), self.truth_row.editor.value() == _FILE
+        source, from_file = self.source(), self.truth_row.editor.value == _FILE
         self.hint.setText(_HINTS[source])
         self._stack.setVisible(self.needs_stack())
         self.truth_section.setVisible(source == "truth")

@@ -1,7 +1,8 @@
-"""What the dock widgets of all jobs share: a stack, a form, Run, Cancel, and errors in place."""
+"""What all dock widgets share: a form, Run and Cancel, the end of a job, and errors in place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
@@ -10,65 +11,42 @@ from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError, UnfoldError
-from napari_unfold.jobs import Event, Job, Stage
-from napari_unfold.plugin import layers
-from napari_unfold.plugin.forms.pixel_hint import stated_pixel_size
+from napari_unfold.jobs import Event, Job
 from napari_unfold.plugin.forms.rows import sentence
-from napari_unfold.plugin.forms.settings_form import SettingsForm
-from napari_unfold.plugin.forms.stack_picker import StackPicker
 from napari_unfold.plugin.running.panel import JobPanel
 from napari_unfold.plugin.running.runner import JobRunner, Outcome
-from napari_unfold.settings.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
 
 
-class JobWidget(QWidget):
-    """A stack, its settings and a job; what the job is, and what comes of it, is the subclass's.
+class JobDock(QWidget):
+    """A form and a job; what they are, and what comes of the job, is the subclass's.
 
     Parameters
     ----------
     napari_viewer : napari.components.ViewerModel
         The viewer whose layers are offered and to which the results are added.
-    form : SettingsForm
     run_tooltip : str
         What Run does.
     """
 
-    def __init__(self, napari_viewer: ViewerModel, form: SettingsForm, run_tooltip: str) -> None:
+    def __init__(self, napari_viewer: ViewerModel, run_tooltip: str = "") -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._job_error: UnfoldError | None = None
-        self._followed: Image | None = None
         self.runner = JobRunner(self)
-        self.stack = StackPicker(napari_viewer)
-        self.settings: SettingsForm = form
         self.panel = JobPanel(run_tooltip)
         self.runner.event.connect(self._on_event)
         self.runner.ended.connect(self._on_ended)
-        self.stack.layer_changed.connect(self._on_layer)
-        self.stack.changed.connect(self._on_edited)
-        self.settings.changed.connect(self._on_edited)
         self.panel.run_clicked.connect(self.run)
         self.panel.cancel_clicked.connect(self.cancel)
-        self.settings.pixel_hint.applied.connect(self._viewer.reset_view)
-        self.settings.estimates.requested.connect(self.estimate)
 
     # ---- what other code may ask and tell
 
-    def value(self) -> Recipe:
-        """Return the settings; raises `InputError` if one is missing or cannot be used."""
-        return self.settings.value()
-
-    def set_value(self, recipe: Recipe) -> None:
-        """Show `recipe`."""
-        self.settings.set_value(recipe)
-
     def reset_choices(self, *_: object) -> None:
         """List the layers anew; napari calls this whenever its layer list changes."""
-        self.stack.reset_choices()
+        self._list_layers()
         self._refresh()
 
     def run(self) -> None:
@@ -88,27 +66,30 @@ class JobWidget(QWidget):
         self.runner.cancel()
         self._refresh()
 
-    def estimate(self) -> None:
-        """Estimate optics and camera from the stack, in the background; offer the values."""
-        panel = self.settings.estimates
-        try:
-            stack = layers.stack_of_layer(self._need_layer())
-            panel.start(_estimation(stack, panel.camera(), self.stack.frames()))
-        except UnfoldError as error:
-            panel.show_error(sentence(error))
-
     # ---- what a subclass provides
 
+    def _list_layers(self) -> None:
+        """List the layers of the viewer anew."""
+        raise NotImplementedError
+
+    def _errors(self) -> list[InputError]:
+        """Return what stands in the way of a run."""
+        raise NotImplementedError
+
+    def _show_errors(self, errors: list[UnfoldError]) -> None:
+        """Show each error beside its setting, and nothing beside the others."""
+        raise NotImplementedError
+
     def _prepare(self) -> Job[Any]:
-        """Return the job the form describes."""
+        """Return the job the form describes; raises `UnfoldError` if there is none."""
+        raise NotImplementedError
+
+    def _show_result(self, value: Any) -> None:
+        """Show what came of the job."""
         raise NotImplementedError
 
     def _on_event(self, event: Event) -> None:
         self.panel.show_event(event)
-
-    def _show_result(self, result: Any) -> None:
-        """Show what came of the job."""
-        raise NotImplementedError
 
     def _show_cancelled(self) -> None:
         """Say what is left of a cancelled job."""
@@ -119,14 +100,6 @@ class JobWidget(QWidget):
 
     def _remember(self) -> None:
         """Keep the settings for the next session."""
-
-    def _input_errors(self) -> list[InputError]:
-        """Return what stands in the way of a run, besides the form."""
-        try:
-            layers.stack_of_layer(self._need_layer())
-        except InputError as error:
-            return [error]
-        return []
 
     # ---- a run, to its end
 
@@ -145,58 +118,29 @@ class JobWidget(QWidget):
         show_error(sentence(error))
         self._refresh()
 
+    def _do(self, action: Callable[[], str]) -> None:
+        """Do something short, and show the sentence that it returns, if any."""
+        try:
+            text = action()
+        except UnfoldError as error:
+            self._fail(error)
+            return
+        if text:
+            self.panel.show_summary(text)
+
     # ---- the state of the form, derived in one place
 
     def _refresh(self, *_: object) -> None:
-        blocking = [*self._input_errors(), *self.settings.errors()]
-        shown = [*([self._job_error] if self._job_error else []), *blocking]
-        self._show_errors_of_input(self.settings.show_errors(shown))
+        blocking = self._errors()
+        failed = [] if self._job_error is None else [self._job_error]
+        self._show_errors([*failed, *blocking])
         # what went wrong in a run is said beside the buttons too: the setting may be out of sight
-        self.panel.show_error(sentence(self._job_error) if self._job_error else "")
-        reason = " ".join(sentence(error) for error in blocking)
-        self.panel.show_state(self.runner.state, reason)
-        self.settings.estimates.set_available(self.stack.layer() is not None)
-        typed = self.settings.pixel_row.editor.value()
-        self.settings.pixel_hint.show_for(self.stack.layer(), typed)
-
-    def _show_errors_of_input(self, errors: list[UnfoldError]) -> None:
-        for row in self.stack.rows:
-            of_row = [error for error in errors if error.field == row.key]
-            row.show_error(sentence(of_row[0]) if of_row else "")
-
-    def _need_layer(self) -> Image:
-        layer = self.stack.layer()
-        if layer is None:
-            raise InputError(
-                "there is no frame stack yet",
-                "Open a file, or choose File > Open Sample > napari-unfold",
-                field="stack",
-            )
-        return layer
+        self.panel.show_error(" ".join(sentence(error) for error in failed))
+        self.panel.show_state(self.runner.state, " ".join(sentence(error) for error in blocking))
 
     def _on_edited(self) -> None:
         self._job_error = None
         self._refresh()
-
-    def _on_layer(self) -> None:
-        if self._followed is not None:
-            self._followed.events.scale.disconnect(self._adopt_pixel_size)
-            self._followed.events.units.disconnect(self._adopt_pixel_size)
-        self._followed = self.stack.layer()
-        self.settings.estimates.clear()
-        if self._followed is not None:
-            self._followed.events.scale.connect(self._adopt_pixel_size)
-            self._followed.events.units.connect(self._adopt_pixel_size)
-            known = layers.acquisition_of(self._followed)
-            if known is not None:
-                self.settings.set_acquisition(known)
-        self._adopt_pixel_size()
-
-    def _adopt_pixel_size(self, *_: object) -> None:
-        known = stated_pixel_size(self.stack.layer())
-        if known is not None:
-            self.settings.pixel_row.editor.set_value(known)
-        self._on_edited()
 
     # ---- Qt
 
@@ -222,14 +166,6 @@ class JobWidget(QWidget):
         outer.addWidget(area, 1)
         outer.addWidget(self.panel)
         return outer
-
-
-def _estimation(*args: Any) -> Job[Any]:
-    """Estimate, with the slow import of scientific packages in the background thread too."""
-    yield Stage("Loading")
-    from napari_unfold.estimation.estimate import estimate
-
-    return (yield from estimate(*args))
 
 
 class VerticalScrollArea(QScrollArea):

@@ -32,7 +32,7 @@ class JobPanel(QWidget):
 
     def __init__(self, run_tooltip: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._run_tooltip = run_tooltip
+        self.run_tooltip = run_tooltip
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.bar = QProgressBar()
@@ -50,7 +50,7 @@ class JobPanel(QWidget):
         """Set buttons and progress to `state`; `reason` says why Run is not possible."""
         running = state != "idle"
         self.run_button.setEnabled(not running and not reason)
-        self.run_button.setToolTip(reason or self._run_tooltip)
+        self.run_button.setToolTip(reason or self.run_tooltip)
         self.cancel_button.setEnabled(state == "running")
         self.cancel_button.setText("Cancelling…" if state == "cancelling" else "Cancel")
         self.bar.setVisible(running)

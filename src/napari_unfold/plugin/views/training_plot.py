@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_unfold.plugin.views.plot import Plot
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from napari_unfold.jobs import Metrics
 
@@ -41,7 +43,7 @@ _LEGEND_STYLE: dict[str, Any] = {
 }
 
 
-class TrainingPlot(QWidget):
+class TrainingPlot(Plot):
     """Loss, weight and threshold, and Jaccard index over the steps of a training.
 
     Drawn at most five times a second, whatever comes in.
@@ -55,21 +57,14 @@ class TrainingPlot(QWidget):
     def __init__(
         self, parent: QWidget | None = None, plots: dict[str, dict[str, str]] | None = None
     ) -> None:
-        super().__init__(parent)
+        super().__init__(_HEIGHT, parent)
+        self.setMinimumHeight(_LEAST_HEIGHT)
         self.plots = PLOTS if plots is None else plots
         self.series: dict[str, list[tuple[int, float]]] = {}
-        self._colors = ("#262930", "#f0f1f2")
-        self._canvas: Any = None
-        self._axes: list[Axes] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_INTERVAL_MS)
         self._timer.timeout.connect(self.draw)
-        self.setMinimumHeight(_LEAST_HEIGHT)
-        self.setMaximumHeight(_HEIGHT)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self.hide()
 
     def clear(self) -> None:
         """Forget the curves of an earlier training."""
@@ -83,12 +78,6 @@ class TrainingPlot(QWidget):
         self.show()
         if not self._timer.isActive():
             self._timer.start()
-
-    def set_colors(self, background: str, text: str) -> None:
-        """Follow the theme of the window."""
-        self._colors = (background, text)
-        if self._canvas is not None:
-            self.draw()
 
     def curve(self, name: str) -> tuple[list[int], list[float]]:
         """Return steps and values of a curve as drawn; gaps where a value is not finite."""
@@ -108,15 +97,11 @@ class TrainingPlot(QWidget):
         named = {name for curves in self.plots.values() for name in curves}
         return self.plots[title] | {n: _PENALTY_COLOR for n in self.series if n not in named}
 
-    def draw(self) -> None:
-        """Draw all curves anew."""
-        if self._canvas is None:
-            self._make_canvas()
-        background, text = self._colors
-        self._canvas.figure.set_facecolor(background)
-        for axes, title in zip(self._axes, self.plots, strict=True):
+    def _draw_on(self, figure: Figure) -> None:
+        all_axes = figure.axes or figure.subplots(len(self.plots), 1, sharex=True)
+        for axes, title in zip(all_axes, self.plots, strict=True):
             axes.clear()
-            style_axes(axes, title, background, text)
+            self._style(axes, title)
             for name, color in self.curves(title).items():
                 steps, values = self.curve(name)
                 if steps:
@@ -124,24 +109,7 @@ class TrainingPlot(QWidget):
                     axes.plot(steps, values, color=color, lw=1.5, marker=marker, ms=2.5, label=name)
             if len(axes.lines) > 1:
                 axes.legend(**_LEGEND_STYLE, ncols=len(axes.lines))
-        self._axes[-1].set_xlabel("learning step", color=text, fontsize=8)
-        self._canvas.draw_idle()
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """Return the size of the plots, drawn yet or not."""
-        return QSize(280, _HEIGHT)
-
-    def _make_canvas(self) -> None:
-        # slow to import, and needed only once there is something to draw
-        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(layout="constrained")
-        self._axes = list(figure.subplots(len(self.plots), 1, sharex=True))
-        self._canvas = FigureCanvasQTAgg(figure)
-        # on a small screen the form needs room too
-        self._canvas.setMinimumSize(0, 0)
-        self._column.addWidget(self._canvas)
+        all_axes[-1].set_xlabel("learning step", color=self.text, fontsize=8)
 
 
 def titled(metrics: Metrics) -> dict[str, float]:
@@ -154,15 +122,3 @@ def titled(metrics: Metrics) -> dict[str, float]:
         "Jaccard index": metrics.jaccard,
         **{n.removesuffix("_photons"): value for n, value in metrics.penalty_parameters.items()},
     }
-
-
-def style_axes(axes: Axes, title: str, background: str, text: str) -> None:
-    """Make axes small and quiet, in the colours of the window."""
-    axes.set_facecolor(background)
-    axes.locator_params(axis="x", integer=True)
-    axes.set_title(title, color=text, fontsize=8, loc="left", pad=3)
-    axes.tick_params(colors=text, labelsize=7, length=2)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(text)
-    axes.grid(color=text, alpha=0.15, lw=0.5)

@@ -1,0 +1,41 @@
+"""One way to run a command: as a user types it, but in this process, which is far quicker."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+from napari_unfold.cli import main
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> Callable[..., str]:
+    """Return a function that runs ``napari-unfold`` with its arguments and returns what it says.
+
+    It must end with the given exit status. What was asked for goes to stdout, a refusal to stderr,
+    and the other of the two stays empty. An error that is no sentence for the user is raised here.
+    """
+
+    def run(*arguments: object, status: int = 0) -> str:
+        out, error = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["napari-unfold", *map(str, arguments)])
+            patch.setenv("COLUMNS", "100")
+            with redirect_stdout(out), redirect_stderr(error), pytest.raises(SystemExit) as stop:
+                main()
+        said, silent = (error, out) if status else (out, error)
+        assert (stop.value.code or 0) == status, error.getvalue()
+        assert silent.getvalue() == ""
+        return said.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refused(run_cli: Callable[..., str]) -> Callable[..., str]:
+    """Return a function that runs a command that must be refused, and returns the sentence."""
+    return lambda *arguments: run_cli(*arguments, status=2)
