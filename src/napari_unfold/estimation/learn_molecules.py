@@ -42,6 +42,10 @@ PASSES = 2
 ROUNDS = 3
 """Of adding and splitting in each pass."""
 
+CAUTION = 4.0
+"""Evidence beyond the usual price without which a spot stays one molecule while nothing is known:
+what is not split is still recognised as several by its photons, what is wrongly split is not."""
+
 LONE_SIGMA = 2.5
 """A spot without another within this distance, in units of sigma, stands alone."""
 
@@ -69,6 +73,8 @@ class LearnedMolecules:
         Mean of a molecule in one frame, and its standard error.
     spots : int
         Lone spots it rests on.
+    singles : float
+        Share of them that are single molecules.
     background : array (Y, X)
         Photons per camera pixel.
     """
@@ -77,6 +83,7 @@ class LearnedMolecules:
     photons: float
     error_photons: float
     spots: int
+    singles: float
     background: NDArray[np.float32]
 
 
@@ -138,7 +145,9 @@ def learn_molecules(
         mean = brightness.mean
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
-        learned = LearnedMolecules(brightness, mean, error, len(photons), background)
+        learned = LearnedMolecules(
+            brightness, mean, error, len(photons), float(weights.mean()), background
+        )
     return learned
 
 
@@ -183,7 +192,7 @@ def _fits(
         b = torch.as_tensor(background).expand_as(y)
         variance = camera.read_noise_photons**2
         frames = Frames(y, b, sigma_px, camera.excess_noise, variance, brightness)
-        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean)
+        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
         found = Molecules.none()
         for _ in range(ROUNDS):
             found = fit(selection.add(selection.split(found)), frames)

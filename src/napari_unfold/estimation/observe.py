@@ -13,6 +13,8 @@ from napari_unfold.estimation.background import (
     detection_limit,
     estimate_background,
     estimate_crowding,
+    estimate_molecule_photons,
+    frames_are_independent,
 )
 from napari_unfold.estimation.learn_molecules import learn_molecules
 from napari_unfold.estimation.resolve_camera import resolve_camera
@@ -26,6 +28,10 @@ from napari_unfold.jobs import Job, Note, Stage
 from napari_unfold.localization.brightness import SPREAD, Brightness, BrightnessPrior
 from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
+
+FEWEST_SINGLES = 0.75
+"""With a smaller share of single molecules among the spots that stand alone, the fluctuations tell
+the brightness better, if frames are independent."""
 
 
 @dataclass(frozen=True)
@@ -123,30 +129,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     photons = recipe.solver.molecule_photons
     background, brightness = seen.background, None
     if photons == "auto":
-        yield Stage("Learning the brightness of molecules")
-        learned = yield from learn_molecules(
-            sample,
-            background,
-            seen.camera,
-            psf.sigma_px,
-            energy,
-            keep_background=recipe.background.photons != "auto",
-        )
-        if learned is None:
-            photons = limit
-            note = "No molecules stand out from the noise; looking for the faintest that could"
-        else:
-            photons, brightness, background = (
-                learned.photons,
-                learned.brightness,
-                learned.background,
-            )
-            note = (
-                f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
-                f"from {learned.spots} spots that stand alone"
-            )
-        seen.notes.append(note)
-        yield Note(note)
+        photons, brightness, background = yield from _molecules(seen, sample, psf, energy, limit)
     return MoleculeObservation(
         **{**vars(seen), "background": background},
         psf=psf,
@@ -155,6 +138,43 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         detection_limit_photons=limit,
         crowding=estimate_crowding(sample, background, photons, psf.sigma_px),
     )
+
+
+def _molecules(
+    seen: Observation, sample: NDArray[np.float32], psf: PSF, point_energy: float, limit: float
+) -> Job[tuple[float, Brightness, NDArray[np.float32]]]:
+    """Return the photons of a typical molecule, their distribution, and the background behind."""
+    yield Stage("Learning the brightness of molecules")
+    learned = yield from learn_molecules(
+        sample,
+        seen.background,
+        seen.camera,
+        psf.sigma_px,
+        point_energy,
+        keep_background=seen.recipe.background.photons != "auto",
+    )
+    if learned is None:
+        note = "No molecules stand out from the noise; looking for the faintest that could"
+        photons, brightness = limit, None
+    elif learned.singles < FEWEST_SINGLES and frames_are_independent(
+        sample, seen.background, seen.camera
+    ):
+        photons = estimate_molecule_photons(sample, seen.background, seen.camera, point_energy)
+        brightness = None
+        note = (
+            f"Typical molecule: {photons:.0f} photons per frame, from the fluctuations of the "
+            "stack: in such a crowd hardly any stands alone"
+        )
+    else:
+        photons, brightness = learned.photons, learned.brightness
+        note = (
+            f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
+            f"from {learned.spots} spots that stand alone"
+        )
+    seen.notes.append(note)
+    yield Note(note)
+    background = seen.background if learned is None else learned.background
+    return photons, brightness or BrightnessPrior(photons, SPREAD), background
 
 
 def _look(
