@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from napari_unfold.settings.microscope import Camera
 from napari_unfold.simulation.exposure import expose
-from napari_unfold.simulation.scenes import Filaments, pixel_shares
+from napari_unfold.simulation.spot_shapes import pixel_shares
+from napari_unfold.simulation.structures import Filaments
 
 
 @dataclass(frozen=True)
