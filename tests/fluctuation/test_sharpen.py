@@ -107,20 +107,17 @@ def test_photon_noise_is_in_the_variance_and_not_in_the_next_frame():
         statistics.end_block()
     images = statistics.images(noise_variance(statistics.images().mean, CAMERA))
     signal = images.covariance[0] - noise_variance(images.mean, CAMERA)
-    # 1 - 1/on - 1/off of the default emitters, a little less for what the trend takes away
-    assert Blinking().correlation == pytest.approx(0.375)
-    assert images.covariance[1].sum() / signal.sum() == pytest.approx(0.375, abs=0.04)
+    # that of the default emitters, a little less for what the trend takes away
+    expected = Blinking().correlation
+    assert images.covariance[1].sum() / signal.sum() == pytest.approx(expected, abs=0.04)
 
 
-def test_emitters_blink_with_their_rates_and_bleach():
+def test_emitters_are_on_for_their_share_differ_in_brightness_and_bleach():
     rng = np.random.default_rng(0)
     blinking = Blinking(photons=50, on_frames=3, off_frames=9, brightness_spread=0.0)
     light = blink(3000, 200, blinking, rng)
-    on = light > 0
-    assert set(np.unique(light)) == {0.0, 50.0}
-    assert on.mean() == pytest.approx(blinking.share_on, rel=0.03)
-    stays = (on[:-1] & on[1:]).sum() / on[:-1].sum()
-    assert stays == pytest.approx(1 - 1 / 3, rel=0.02)
+    assert light.max() == pytest.approx(50)
+    assert light.mean() / 50 == pytest.approx(blinking.share_on, rel=0.03)
     bleaching = Blinking(photons=50, bleaching_frames=100)
     fading = blink(20_000, 200, bleaching, rng)
     early, late = (fading[t : t + 20].mean() for t in (0, 100))

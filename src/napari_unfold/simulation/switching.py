@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
 
 @dataclass(frozen=True)
@@ -135,3 +136,12 @@ def frame_correlation(rate: float) -> float:
     if rate < 1e-3:
         return 1.0 - 2.0 * rate / 3.0
     return (1.0 - math.exp(-rate)) ** 2 / rate**2 / frame_variance(rate)
+
+
+def rate_of_correlation(correlation: float) -> float:
+    """Invert `frame_correlation`, of a correlation that is taken to lie between 0.1 and 0.95.
+
+    Faster switching is hardly seen in whole frames, slower switching hardly in a stack.
+    """
+    wanted = min(max(correlation, 0.1), 0.95)
+    return float(optimize.brentq(lambda rate: frame_correlation(rate) - wanted, 1e-2, 1e2))
