@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unfold.settings.microscope import Camera
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink, record
+from napari_unfold.simulation.simulated_microscope import EMCCD
 
 FILES = {"mean.tif", "variance.tif", "reconstruction.tif", "psf.tif", "run.json"}
 
@@ -32,7 +32,7 @@ def stack(tmp_path_factory):
     rng = np.random.default_rng(1)
     positions = FilamentPatterns(np.array([3200.0, 3200.0]), rng)(600, rng)
     light = blink(len(positions), 150, Blinking(photons=250), rng)
-    movie = record(positions, light, (32, 32), 100, 110, 5, Camera(), rng)
+    movie = record(positions, light, (32, 32), 100, 110, 5, EMCCD, rng)
     path = tmp_path_factory.mktemp("fluctuation") / "cells.tif"
     tifffile.imwrite(path, movie)
     return path
@@ -40,7 +40,9 @@ def stack(tmp_path_factory):
 
 def test_images_psf_and_record_are_written_with_their_pixel_sizes(stack, tmp_path):
     out = tmp_path / "out"
-    done = fluctuation(stack, "--out", out, "--upsampling", 2, "--learning-steps", 0)
+    done = fluctuation(
+        stack, "--camera", "emccd", "--out", out, "--upsampling", 2, "--learning-steps", 0
+    )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == FILES
     shapes = {}
@@ -70,7 +72,7 @@ def test_images_psf_and_record_are_written_with_their_pixel_sizes(stack, tmp_pat
     ],
 )
 def test_what_cannot_be_used_is_refused_and_nothing_written(stack, tmp_path, options, said):
-    done = fluctuation(stack, "--out", tmp_path / "out", *options)
+    done = fluctuation(stack, "--camera", "emccd", "--out", tmp_path / "out", *options)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stdout == ""

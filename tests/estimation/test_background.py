@@ -1,5 +1,7 @@
 """Background and brightness, estimated from stacks whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -15,6 +17,7 @@ from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import EMCCD
 
 POINT_ENERGY = SeparableOperator((8, 8), 4, 1.1).point_energy
 
@@ -26,19 +29,19 @@ def test_background_and_brightness_at_any_density(scene, density, frames):
     made = simulate(
         scene, frames=frames, density_per_um2=density, background_photons=20, seed=frames
     )
-    photons = to_photons(made.stack, made.recipe.camera)
-    background = estimate_background(photons, made.recipe.camera)
+    photons = to_photons(made.stack, made.camera)
+    background = estimate_background(photons, made.camera)
     assert background.shape == (64, 64)
     assert np.median(background) == pytest.approx(20, rel=0.2)
     assert background.max() < 45
-    brightness = estimate_molecule_photons(photons, background, made.recipe.camera, POINT_ENERGY)
+    brightness = estimate_molecule_photons(photons, background, made.camera, POINT_ENERGY)
     # bright molecules count more: E[N^2] / E[N] = 1500 (1 + 0.2^2)
     # within a fifth; a sparse stack of a few frames holds too few molecules for that
     assert brightness == pytest.approx(1560, rel=0.2 if frames * density > 20 else 0.35)
 
 
 def test_background_follows_a_gradient():
-    camera = Camera(excess_noise=1)
+    camera = replace(EMCCD, excess_noise=1)
     truth = np.linspace(10, 60, 96)[None, :] + np.zeros((64, 1))
     frames = expose(np.broadcast_to(truth, (60, 64, 96)), camera, np.random.default_rng(2))
     background = estimate_background(to_photons(frames, camera), camera)
@@ -48,7 +51,7 @@ def test_background_follows_a_gradient():
 @pytest.mark.parametrize("excess_noise", [1.0, 2.0])
 @pytest.mark.parametrize("photons", [0.3, 1.0, 5.0, 20.0, 100.0])
 def test_dim_and_bright_backgrounds(photons, excess_noise):
-    camera = Camera(excess_noise=excess_noise)
+    camera = replace(EMCCD, excess_noise=excess_noise)
     frames = expose(np.full((100, 32, 32), photons), camera, np.random.default_rng(6))
     background = estimate_background(to_photons(frames, camera), camera)
     np.testing.assert_allclose(background, photons, rtol=0.15, atol=0.15)
@@ -56,7 +59,7 @@ def test_dim_and_bright_backgrounds(photons, excess_noise):
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 9, 40), (300, 8, 8)])
 def test_small_stacks_have_a_background_too(shape):
-    camera = Camera(excess_noise=1)
+    camera = replace(EMCCD, excess_noise=1)
     frames = expose(np.full(shape, 30.0), camera, np.random.default_rng(3))
     background = estimate_background(to_photons(frames, camera), camera)
     np.testing.assert_allclose(background, 30, rtol=0.25)
@@ -69,14 +72,14 @@ def test_brightness_of_unequal_cameras():
     made = simulate(
         "random", frames=100, molecule_photons=800, brightness_spread=0, recipe=recipe, seed=5
     )
-    photons = to_photons(made.stack, recipe.camera)
-    background = estimate_background(photons, recipe.camera)
-    brightness = estimate_molecule_photons(photons, background, recipe.camera, POINT_ENERGY)
+    photons = to_photons(made.stack, made.camera)
+    background = estimate_background(photons, made.camera)
+    brightness = estimate_molecule_photons(photons, background, made.camera, POINT_ENERGY)
     assert brightness == pytest.approx(800, rel=0.15)
 
 
 def test_a_stack_without_molecules_has_a_detection_limit_instead():
-    camera = Camera(excess_noise=1)
+    camera = replace(EMCCD, excess_noise=1)
     frames = expose(np.full((50, 32, 32), 25.0), camera, np.random.default_rng(4))
     photons = to_photons(frames, camera)
     brightness = estimate_molecule_photons(photons, np.full((32, 32), 25.0), camera, POINT_ENERGY)
@@ -90,18 +93,18 @@ def test_a_stack_without_molecules_has_a_detection_limit_instead():
 )
 def test_published_stacks(shared_data, name, sigma_px, photons):
     """Background 20 photons; brightness E[N^2] / E[N] of the listed or fitted distribution."""
-    frames = to_photons(tifffile.imread(shared_data / "deep-storm" / f"{name}.tif"), Camera())
-    background = estimate_background(frames, Camera())
+    frames = to_photons(tifffile.imread(shared_data / "deep-storm" / f"{name}.tif"), EMCCD)
+    background = estimate_background(frames, EMCCD)
     assert np.median(background) == pytest.approx(20, rel=0.2)
     energy = SeparableOperator((64, 64), 4, sigma_px).point_energy
-    estimate = estimate_molecule_photons(frames, background, Camera(), energy)
+    estimate = estimate_molecule_photons(frames, background, EMCCD, energy)
     assert estimate == pytest.approx(photons, rel=0.1)
 
 
 @pytest.mark.parametrize(("density", "frames"), [(0.5, 60), (4.0, 10), (2.0, 1)])
 def test_crowding_is_the_density_in_the_area_of_a_psf(density, frames):
     made = simulate("random", frames=frames, density_per_um2=density, brightness_spread=0, seed=5)
-    photons = to_photons(made.stack, made.recipe.camera)
+    photons = to_photons(made.stack, made.camera)
     crowding = estimate_crowding(photons, np.full((64, 64), 20.0), 1500.0, 1.1)
     expected = density * 4 * np.pi * 0.11**2
     assert crowding.mean() == pytest.approx(expected, rel=0.2)

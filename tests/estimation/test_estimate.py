@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -12,14 +14,16 @@ from napari_unfold.estimation.estimate import Estimate, estimate
 from napari_unfold.estimation.measured import Measured, jackknife_error
 from napari_unfold.estimation.psf_width import gaussian_autocorrelation
 from napari_unfold.files.stacks import Stack, as_stack
+from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Progress, run_to_end
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
-EMCCD = Camera(offset_adu=100, adu_per_photon=2, excess_noise=2)
-SCMOS = Camera(offset_adu=400, adu_per_photon=0.5, excess_noise=1, read_noise_photons=1.5)
+EMCCD = MICROSCOPE.camera
+SCMOS = Camera(type="scmos", offset_adu=400, adu_per_photon=0.5, read_noise_photons=1.5)
 
 
 def stack_of(camera: Camera = EMCCD, sigma_px: float = 1.1, **settings) -> np.ndarray:
@@ -54,8 +58,8 @@ def test_everything_at_any_density(camera, density):
     assert found.transfer is not None
     assert found.psf_sigma_px.value == pytest.approx(1.1, rel=0.03)
     assert agrees(found.psf_sigma_px, 1.1)
-    gain = found.transfer.adu_per_photon(camera.excess_noise)
-    offset = found.transfer.offset_adu(camera.excess_noise, camera.read_noise_photons)
+    gain = found.transfer.adu_per_photon(camera)
+    offset = found.transfer.offset_adu(camera)
     assert agrees(gain, camera.adu_per_photon)
     assert agrees(offset, camera.offset_adu)
     assert gain.standard_error < 0.1 * gain.value
@@ -79,7 +83,7 @@ def test_a_static_structure_that_drifts_and_bleaches_on_a_slope_does_not_disturb
     t, y, x = np.indices(frames.shape)
     # a pattern of light 100 photons strong, moving by 0.02 px a frame
     steady = 50 * (1 + np.sin(0.7 * (x + 0.02 * t)) * np.sin(0.5 * y)) * 0.995**t + x
-    light = expose(steady, SCMOS.model_copy(update={"offset_adu": 0.0}), np.random.default_rng(0))
+    light = expose(steady, replace(CameraModel.of(SCMOS), offset_adu=0.0), np.random.default_rng(0))
     found = estimate_of(frames + light, SCMOS)
     assert found.psf_sigma_px.value == pytest.approx(1.1, rel=0.03)
     assert agrees(found.transfer.slope, 0.5)
@@ -102,10 +106,10 @@ def test_standard_errors_contain_the_truth():
         density = (0.5, 2.0, 6.0)[seed % 3]
         frames = stack_of(camera, frames=30, shape=(48, 48), density_per_um2=density, seed=seed)
         found = estimate_of(frames, camera)
-        offset = found.transfer.offset_adu(camera.excess_noise, camera.read_noise_photons)
+        offset = found.transfer.offset_adu(camera)
         truths = [
             (found.psf_sigma_px, 1.1),
-            (found.transfer.slope, camera.adu_per_photon * camera.excess_noise),
+            (found.transfer.slope, camera.adu_per_photon * camera.known_excess_noise),
             (offset, camera.offset_adu),
         ]
         deviations.append([(m.value - truth) / m.standard_error for m, truth in truths])
@@ -117,14 +121,14 @@ def test_standard_errors_contain_the_truth():
 
 def test_what_does_not_blink_tells_no_psf():
     light = np.linspace(20, 200, 64) * np.ones((40, 64, 64))
-    found = estimate_of(expose(light, SCMOS, np.random.default_rng(0)), SCMOS)
+    found = estimate_of(expose(light, CameraModel.of(SCMOS), np.random.default_rng(0)), SCMOS)
     assert found.psf_sigma_px is None
     assert "measure a bead" in found.notes[0]
     assert agrees(found.transfer.slope, 0.5)
 
 
 def test_evenly_lit_frames_tell_no_gain():
-    flat = expose(np.full((40, 32, 32), 100.0), SCMOS, np.random.default_rng(0))
+    flat = expose(np.full((40, 32, 32), 100.0), CameraModel.of(SCMOS), np.random.default_rng(0))
     found = estimate_of(flat, SCMOS)
     assert found.transfer is None
     assert any("dark frame" in note for note in found.notes)

@@ -19,11 +19,11 @@ from napari_unfold.jobs import Metric, Progress, run_to_end
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.losses import ReconstructionLoss
 from napari_unfold.settings.fluctuation import Fluctuation
-from napari_unfold.settings.microscope import Camera, Optics
+from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe, Solver
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink, record
+from napari_unfold.simulation.simulated_microscope import EMCCD, MICROSCOPE
 
-CAMERA = Camera(offset_adu=100, adu_per_photon=2, excess_noise=2)
 SIGMA_NM = 110.0
 UNTRAINED = Fluctuation(learning_steps=0)
 
@@ -31,7 +31,7 @@ UNTRAINED = Fluctuation(learning_steps=0)
 def recipe(upsampling=2, sigma_nm=None, **camera):
     return Recipe(
         optics=Optics(pixel_size_nm=100, psf_sigma_nm=sigma_nm),
-        camera=CAMERA.model_copy(update=camera),
+        camera=MICROSCOPE.camera.model_copy(update=camera),
         solver=Solver(upsampling=upsampling, iterations=60),
     )
 
@@ -42,7 +42,7 @@ def movie():
     rng = np.random.default_rng(2)
     positions = FilamentPatterns(np.array([4000.0, 4800.0]), rng)(900, rng)
     light = blink(len(positions), 300, Blinking(photons=250, bleaching_frames=2000), rng)
-    frames = record(positions, light, (40, 48), 100, SIGMA_NM, 5, CAMERA, rng)
+    frames = record(positions, light, (40, 48), 100, SIGMA_NM, 5, EMCCD, rng)
     truth, *_ = np.histogram2d(*positions.T, bins=(80, 96), range=[[0, 4000], [0, 4800]])
     return as_stack(frames, "filaments", 100), truth
 

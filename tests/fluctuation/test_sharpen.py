@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 
 from napari_unfold.fluctuation.statistics import TemporalStatistics, time_blocks
 from napari_unfold.imaging.camera import noise_variance, to_photons
-from napari_unfold.settings.microscope import Camera
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink, record
-
-CAMERA = Camera(offset_adu=100, adu_per_photon=2, excess_noise=2)
+from napari_unfold.simulation.simulated_microscope import EMCCD
 
 
 def residuals(frames, degree):
@@ -94,8 +92,8 @@ def a_movie(sigma_px, seed=0, frames=400, photons=80.0, emitters=1500, backgroun
     rng = np.random.default_rng(seed)
     positions = FilamentPatterns(np.array([4800.0, 4800.0]), rng)(emitters, rng)
     light = blink(len(positions), frames, Blinking(photons=photons), rng)
-    movie = record(positions, light, (48, 48), 100, 100 * sigma_px, background, CAMERA, rng)
-    return to_photons(movie, CAMERA), positions, light
+    movie = record(positions, light, (48, 48), 100, 100 * sigma_px, background, EMCCD, rng)
+    return to_photons(movie, EMCCD), positions, light
 
 
 def test_photon_noise_is_in_the_variance_and_not_in_the_next_frame():
@@ -105,8 +103,8 @@ def test_photon_noise_is_in_the_variance_and_not_in_the_next_frame():
     for first, last in time_blocks(400, 100, 4):
         statistics.add(frames[first:last])
         statistics.end_block()
-    images = statistics.images(noise_variance(statistics.images().mean, CAMERA))
-    signal = images.covariance[0] - noise_variance(images.mean, CAMERA)
+    images = statistics.images(noise_variance(statistics.images().mean, EMCCD))
+    signal = images.covariance[0] - noise_variance(images.mean, EMCCD)
     # that of the default emitters, a little less for what the trend takes away
     expected = Blinking().correlation
     assert images.covariance[1].sum() / signal.sum() == pytest.approx(expected, abs=0.04)

@@ -1,18 +1,20 @@
 """The camera: means and variances it must produce, and frames it must refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_unfold.errors import InputError
 from napari_unfold.estimation.observe import check_offset, check_range, dark_noise_photons
-from napari_unfold.imaging.camera import noise_variance, to_photons
-from napari_unfold.settings.microscope import Camera
+from napari_unfold.imaging.camera import CameraModel, noise_variance, to_photons
 from napari_unfold.simulation.exposure import expose
+from napari_unfold.simulation.simulated_microscope import EMCCD
 
 CAMERAS = [
-    Camera(offset_adu=100, adu_per_photon=2, excess_noise=2),
-    Camera(offset_adu=400, adu_per_photon=0.5, excess_noise=1, read_noise_photons=6),
-    Camera(offset_adu=0, adu_per_photon=4, excess_noise=1.4, read_noise_photons=1),
+    EMCCD,
+    CameraModel(offset_adu=400, adu_per_photon=0.5, excess_noise=1, read_noise_photons=6),
+    CameraModel(offset_adu=0, adu_per_photon=4, excess_noise=1.4, read_noise_photons=1),
 ]
 
 
@@ -29,17 +31,16 @@ def test_pictures_have_the_mean_and_the_variance_of_the_camera(camera, mean):
 
 def test_published_emccd_noise():
     """The camera of the deep-storm stacks: variance = 4 (mean - 100) in ADU."""
-    camera = Camera(offset_adu=100, adu_per_photon=2, excess_noise=2)
-    variance_adu = noise_variance(np.array([50.0]), camera) * camera.adu_per_photon**2
+    variance_adu = noise_variance(np.array([50.0]), EMCCD) * EMCCD.adu_per_photon**2
     assert variance_adu[0] == 4 * (50.0 * 2)
 
 
 def test_frames_below_the_offset_are_refused():
-    camera = Camera(offset_adu=500)
+    camera = replace(EMCCD, offset_adu=500)
     with pytest.raises(InputError, match=r"darker than the camera offset.*110 ADU") as error:
         check_offset(to_photons(np.full((3, 8, 8), 110), camera), camera)
     assert error.value.field == "camera.offset_adu"
-    check_offset(np.random.default_rng(0).normal(0, 1, (3, 8, 8)), Camera())
+    check_offset(np.random.default_rng(0).normal(0, 1, (3, 8, 8)), EMCCD)
 
 
 @pytest.mark.parametrize("read_noise", [1.0, 6.0])
@@ -55,4 +56,4 @@ def test_values_below_zero_photons_give_read_noise_away(read_noise):
 
 def test_impossible_light_is_refused():
     with pytest.raises(InputError, match=r"grey values up to 1e\+38"):
-        check_range(to_photons(np.full((1, 3, 3), 1e38), Camera()), Camera())
+        check_range(to_photons(np.full((1, 3, 3), 1e38), EMCCD), EMCCD)

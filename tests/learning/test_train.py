@@ -18,10 +18,11 @@ from napari_unfold.learning.appraisal import TrainingSet, worth
 from napari_unfold.learning.learn import Learned, learn, truth_images
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
 from napari_unfold.learning.train import Trained, train
-from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.settings.microscope import Background
 from napari_unfold.settings.recipe import Recipe, Solver
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 from napari_unfold.unfolding.backward import unrolled
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.network import UnfoldedNetwork
@@ -182,7 +183,7 @@ def test_true_molecules_lie_in_their_fine_pixels():
 
 
 def a_recipe(**solver):
-    return Recipe(optics=Optics(psf_sigma_nm=110), solver=Solver(**({"iterations": 20} | solver)))
+    return MICROSCOPE.model_copy(update={"solver": Solver(**({"iterations": 20} | solver))})
 
 
 def test_a_preset_learned_from_simulated_frames_can_be_used(tmp_path):

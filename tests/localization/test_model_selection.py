@@ -9,9 +9,9 @@ from napari_unfold.localization.likelihood import BRIGHTNESS_SPREAD, BrightnessP
 from napari_unfold.localization.model_selection import ModelSelection
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
-from napari_unfold.settings.microscope import Camera
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.scenes import render
+from napari_unfold.simulation.simulated_microscope import EMCCD
 
 SIGMA, TYPICAL, BACKGROUND, SIZE = 1.1, 1500.0, 20.0, 17
 RARE, CROWDED = 0.01, 2.0
@@ -21,7 +21,7 @@ def exposed(rows, n, seed=0):
     """Frames of the same molecules (y, x, photons in pixels), with fresh noise in each."""
     y, x, photons = np.array(rows, dtype=float).reshape(-1, 3).T
     clean = render(y, x, photons, (SIZE, SIZE), 1.0, SIGMA) + BACKGROUND
-    camera = Camera()
+    camera = EMCCD
     frames = expose(np.repeat(clean[None], n, 0), camera, np.random.default_rng(seed))
     data = torch.tensor(to_photons(frames, camera))
     prior = BrightnessPrior(TYPICAL, BRIGHTNESS_SPREAD)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unfold.imaging.camera import to_photons
+from napari_unfold.imaging.camera import CameraModel, to_photons
 from napari_unfold.localization.likelihood import CameraLikelihood, Frames
 from napari_unfold.localization.localizer import find_spots, merge
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules, SpotModel
-from napari_unfold.settings.microscope import Camera
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.scenes import render
+from napari_unfold.simulation.simulated_microscope import EMCCD
 
 SIGMA = 1.2
 
@@ -98,7 +98,7 @@ def cramer_rao_px(photons, background, camera, size=17):
 
 @pytest.mark.parametrize(
     "camera",
-    [Camera(), Camera(excess_noise=1), Camera(excess_noise=1, read_noise_photons=5)],
+    [EMCCD, CameraModel(100, 2, 1, 0), CameraModel(100, 2, 1, read_noise_photons=5)],
 )
 def test_lone_molecules_reach_the_cramer_rao_bound(camera):
     n, photons, background = 600, 1500.0, 20.0

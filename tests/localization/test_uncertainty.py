@@ -8,20 +8,19 @@ from scipy.spatial import cKDTree
 
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import as_stack
-from napari_unfold.imaging.camera import noise_variance
+from napari_unfold.imaging.camera import CameraModel, noise_variance
 from napari_unfold.jobs import run_to_end
 from napari_unfold.localization.likelihood import BrightnessPrior, Frames
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.localization.uncertainty import uncertainties
 from napari_unfold.reconstruction.reconstruct import reconstruct
-from napari_unfold.settings.microscope import Camera, Optics
-from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.scenes import render, simulate
+from napari_unfold.simulation.simulated_microscope import EMCCD, MICROSCOPE
 
 SIGMA, BACKGROUND, SIZE = 1.2, 20.0, 21
 
 
-def stated(rows, camera=Camera(), crowding=0.0, prior=BrightnessPrior()):  # noqa: B008
+def stated(rows, camera=EMCCD, crowding=0.0, prior=BrightnessPrior()):  # noqa: B008
     """Uncertainties (y, x, photons) of molecules in one frame without noise."""
     table = torch.tensor(rows, dtype=torch.float64)
     y, x, photons = np.array(rows).T
@@ -48,7 +47,7 @@ def cramer_rao(rows, camera):
 
 
 @pytest.mark.parametrize(
-    "camera", [Camera(), Camera(excess_noise=1), Camera(excess_noise=1, read_noise_photons=5)]
+    "camera", [EMCCD, CameraModel(100, 2, 1, 0), CameraModel(100, 2, 1, read_noise_photons=5)]
 )
 @pytest.mark.parametrize(
     "rows",
@@ -92,7 +91,7 @@ def localized(density, frames, seed, **changes):
     """Simulate, reconstruct with the shipped preset, and return simulation and table."""
     made = simulate("random", frames=frames, density_per_um2=density, seed=seed, **changes)
     preset = load_preset(DEFAULT_PRESET)
-    recipe = Recipe(optics=Optics(psf_sigma_nm=110.0), localization=preset.localization)
+    recipe = MICROSCOPE.model_copy(update={"localization": preset.localization})
     result = run_to_end(reconstruct(as_stack(made.stack), recipe, preset))
     return made, result.localizations
 

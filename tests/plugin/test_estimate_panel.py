@@ -21,13 +21,14 @@ from napari_unfold.plugin.running import job_dock as job_widget
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 NM = {"scale": (1, 100, 100), "units": ("pixel", "nm", "nm")}
 FOUND = Estimate(
     Measured(1.1, 0.004), PhotonTransfer(Measured(4.0, 0.04), Measured(101.0, 0.5)), ("A note",)
 )
 ENTERED = Recipe(
-    optics=Optics(pixel_size_nm=100, psf_sigma_nm=300 / FWHM_PER_SIGMA), camera=Camera()
+    optics=Optics(pixel_size_nm=100, psf_sigma_nm=300 / FWHM_PER_SIGMA), camera=MICROSCOPE.camera
 )
 
 
@@ -84,15 +85,15 @@ def test_each_value_can_be_used_by_itself(widget, panel, qtbot) -> None:
     assert used.camera == ENTERED.camera
     assert panel.use_buttons["psf"].text() == "In use"
     panel.use_buttons["offset_adu"].click()
-    assert widget.value().camera == Camera(offset_adu=101)
+    assert widget.value().camera == ENTERED.camera.model_copy(update={"offset_adu": 101})
 
 
 def test_all_values_can_be_used_at_once(widget, panel, qtbot) -> None:
-    widget.settings.set_acquisition(Recipe(optics=ENTERED.optics, camera=Camera(excess_noise=1)))
+    widget.settings.set_acquisition(Recipe(optics=ENTERED.optics, camera=Camera(type="ccd")))
     ask(panel, qtbot)
     panel.all_button.click()
     assert widget.value().optics.psf_fwhm_nm == pytest.approx(259.03)
-    assert widget.value().camera == Camera(offset_adu=101, adu_per_photon=4, excess_noise=1)
+    assert widget.value().camera == Camera(type="ccd", offset_adu=101, adu_per_photon=4)
     assert panel.all_button.isHidden()
 
 
@@ -154,7 +155,7 @@ def test_an_error_is_shown_in_place(widget, panel, qtbot, monkeypatch) -> None:
 
 def test_a_simulated_stack_from_the_button_to_the_form(viewer, qtbot) -> None:
     """The real job in the background: FWHM 259 nm, offset 100 ADU, gain 2 ADU/photon."""
-    stack = simulate("random", frames=40, recipe=Recipe(optics=Optics(psf_sigma_nm=110))).stack
+    stack = simulate("random", frames=40, recipe=MICROSCOPE).stack
     viewer.layers.clear()
     viewer.add_layer(Image(stack, name="simulated", **NM))
     widget = ReconstructWidget(viewer)

@@ -15,8 +15,8 @@ from napari_unfold.jobs import Job, Metric, Note, Preview, Progress, Result, Sta
 from napari_unfold.plugin.docks import fluctuations
 from napari_unfold.plugin.docks.fluctuations import FluctuationsWidget
 from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuation
-from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 from .conftest import outer_corners
 
@@ -59,7 +59,7 @@ def stack(viewer: ViewerModel) -> Image:
 @pytest.fixture
 def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
     widget = FluctuationsWidget(viewer)
-    widget.form.set_acquisition(Recipe(optics=Optics(pixel_size_nm=100)))
+    widget.form.set_acquisition(Recipe(camera=MICROSCOPE.camera))
 
     def stop(widget: FluctuationsWidget) -> None:
         widget.cancel()

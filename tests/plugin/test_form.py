@@ -14,6 +14,7 @@ from napari_unfold.plugin.forms.psf import PsfEdit
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 ODD = {
     "optics": {"pixel_size_nm": 106.667, "psf_sigma_nm": 113.23456789012},
@@ -43,7 +44,7 @@ def form(qtbot: QtBot) -> RecipeForm:
 
 
 def fill(form: RecipeForm) -> None:
-    form.set_value(Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110)))
+    form.set_value(MICROSCOPE)
 
 
 def row_of(form: RecipeForm, key: str):
@@ -90,7 +91,7 @@ def test_pixel_size_and_psf_must_be_given(form: RecipeForm) -> None:
     ("key", "text", "expected"),
     [
         ("camera.adu_per_photon", "0", "greater than or equal to 0.001"),
-        ("camera.adu_per_photon", "", "missing"),
+        ("camera.excess_noise", "0", "greater than or equal to 1"),
         ("camera.offset_adu", "1,5", "'1,5' is not a number"),
         ("optics.pixel_size_nm", "-3", "greater than"),
     ],

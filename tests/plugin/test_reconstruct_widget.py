@@ -24,6 +24,7 @@ from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.layers import Placement, localization_layer
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 from .conftest import outer_corners, result_of
 
@@ -43,7 +44,7 @@ def stack(viewer: ViewerModel) -> Image:
 @pytest.fixture
 def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
     widget = ReconstructWidget(viewer)
-    widget.set_value(Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110)))
+    widget.set_value(MICROSCOPE)
 
     def stop(widget: ReconstructWidget) -> None:
         widget.cancel()
@@ -260,7 +261,7 @@ def test_settings_are_remembered(widget, viewer, run_instead, qtbot) -> None:
     recipe = Recipe.model_validate(
         {
             "optics": {"pixel_size_nm": 100, "psf_sigma_nm": 121.125},
-            "camera": {"offset_adu": 398.6},
+            "camera": {"type": "scmos", "offset_adu": 398.6},
             "solver": {"fidelity": "kl", "upsampling": 3},
         }
     )
@@ -352,7 +353,7 @@ def test_points_of_all_frames_can_be_shown_without_averaging_the_stack(
 
 def test_a_simulated_stack_brings_its_optics_and_camera(qtbot: QtBot, viewer: ViewerModel) -> None:
     """Sample data are ready to run: what they were made with is known."""
-    optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(offset_adu=37)
+    optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(type="ccd", offset_adu=37)
     recipe = Recipe(optics=optics, camera=camera)
     metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json")}}
     widget = ReconstructWidget(viewer)

@@ -23,8 +23,8 @@ from napari_unfold.jobs import Checkpoint, Job, Metric, Note, Preview, Progress,
 from napari_unfold.plugin.docks import train
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.docks.train import TrainWidget
-from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 from .conftest import outer_corners
 
@@ -97,7 +97,7 @@ def widget(viewer: ViewerModel, stack: Image, qtbot: QtBot):
 
 def made(viewer: ViewerModel, qtbot: QtBot) -> TrainWidget:
     widget = TrainWidget(viewer)
-    widget.set_value(Recipe(optics=Optics(pixel_size_nm=100, psf_sigma_nm=110)))
+    widget.set_value(MICROSCOPE)
 
     def stop(widget: TrainWidget) -> None:
         widget.cancel()
@@ -280,7 +280,7 @@ def test_without_layers_a_simulation_is_ready_to_run(viewer, run_instead, qtbot)
     widget.set_value(
         Recipe.model_validate(
             {
-                "optics": {"pixel_size_nm": 100, "psf_sigma_nm": 110},
+                **MICROSCOPE.model_dump(),
                 "background": {"photons": 33.0},
                 "solver": {"molecule_photons": 700.0},
             }

@@ -1,6 +1,7 @@
 """The main job: right places, right light, any length, and what happens when it cannot go on."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,15 +20,18 @@ from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.scenes import render, simulate
+from napari_unfold.simulation.simulated_microscope import EMCCD, MICROSCOPE
 from napari_unfold.tables.evaluate import evaluate
 
 FWHM_258 = Optics(psf_sigma_nm=258 / 2.3548)
+SEEN = Recipe(optics=FWHM_258, camera=MICROSCOPE.camera)
 
 
 def quick(**changes):
     """Return settings that take little time."""
     settings = {
         "optics": FWHM_258,
+        "camera": MICROSCOPE.camera,
         "background": Background(photons=20.0),
         "solver": Solver(iterations=40, molecule_photons=1500.0),
     }
@@ -45,10 +49,10 @@ def test_a_molecule_lands_where_it_is(fidelity, upsampling):
     """One molecule in nm from the corner: image and table must agree with it (half a pixel!)."""
     y_nm, x_nm = 1237.0, 662.0
     light = render(np.array([y_nm]), np.array([x_nm]), np.array([4000.0]), (24, 16), 100.0, 109.6)
-    camera = Camera(excess_noise=1)
+    camera = replace(EMCCD, excess_noise=1)
     frames = expose(np.repeat(light[None] + 20, 4, 0), camera, np.random.default_rng(0))
     recipe = quick(
-        camera=camera,
+        camera=camera.settings(Camera()),
         solver=Solver(
             fidelity=fidelity, iterations=300, upsampling=upsampling, molecule_photons=4000.0
         ),
@@ -73,7 +77,7 @@ def test_a_molecule_lands_where_it_is(fidelity, upsampling):
 @pytest.mark.parametrize("preset", [None, DEFAULT_PRESET])
 def test_dense_molecules_are_found_unknown_brightness_and_background(fidelity, preset):
     made = simulate("random", frames=8, shape=(40, 40), density_per_um2=3, seed=21)
-    recipe = Recipe(optics=FWHM_258, solver=Solver(fidelity=fidelity, iterations=200))
+    recipe = SEEN.model_copy(update={"solver": Solver(fidelity=fidelity, iterations=200)})
     result = run_to_end(reconstruct(as_stack(made.stack), recipe, preset and load_preset(preset)))
     at_100 = evaluate(result.localizations, made.truth, [100.0])[0]
     assert at_100.jaccard > 0.85
@@ -86,7 +90,7 @@ def test_the_preset_works_at_any_brightness(photons):
         "random", frames=8, shape=(40, 40), density_per_um2=1, seed=22, molecule_photons=photons,
         background_photons=0.01 * photons,
     )  # fmt: skip
-    recipe = Recipe(optics=FWHM_258)
+    recipe = SEEN
     result = run_to_end(reconstruct(as_stack(made.stack), recipe, load_preset(DEFAULT_PRESET)))
     assert evaluate(result.localizations, made.truth, [250.0])[0].jaccard > 0.8
     assert result.molecule_photons == pytest.approx(photons, rel=0.4)
@@ -208,8 +212,8 @@ def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
 
 
 def test_an_empty_stack_gives_an_empty_table():
-    frames = expose(np.full((4, 16, 16), 20.0), Camera(), np.random.default_rng(1))
-    result = run_to_end(reconstruct(as_stack(frames), Recipe(optics=FWHM_258)))
+    frames = expose(np.full((4, 16, 16), 20.0), EMCCD, np.random.default_rng(1))
+    result = run_to_end(reconstruct(as_stack(frames), SEEN))
     assert len(result.localizations) <= 1
     assert {"frame", "x_nm", "y_nm", "photons"} <= set(result.localizations.columns)
 
@@ -217,7 +221,7 @@ def test_an_empty_stack_gives_an_empty_table():
 def test_a_dark_stack_with_read_noise_gives_no_molecules():
     """Read noise that the settings leave out is noticed, said, and not taken for molecules."""
     frames = np.random.default_rng(2).normal(100, 2, (20, 64, 64)).astype(np.float32)
-    events = list(reconstruct(as_stack(frames), Recipe(optics=FWHM_258)))
+    events = list(reconstruct(as_stack(frames), SEEN))
     texts = [e.text for e in events if isinstance(e, Note)]
     assert any("scatter by 1 photons" in text for text in texts)
     assert any("No molecules stand out" in text for text in texts)
@@ -259,7 +263,7 @@ def test_a_measured_psf_and_a_background_map(small, tmp_path):
     ],
 )
 def test_bad_input_is_refused_before_anything_is_computed(frames, changes, message, tmp_path):
-    settings = {"optics": FWHM_258} | changes
+    settings = {"optics": FWHM_258, "camera": MICROSCOPE.camera} | changes
     path = tmp_path / "frames.tif"
     with pytest.raises(InputError, match=message) as error:
         run_to_end(
@@ -280,7 +284,7 @@ def test_nan_in_a_frame_is_named():
     frames = np.full((6, 16, 16), 140.0, np.float32)
     frames[4, 3, 3] = np.nan
     with pytest.raises(InputError, match="frame 5"):
-        run_to_end(reconstruct(as_stack(frames), Recipe(optics=FWHM_258)))
+        run_to_end(reconstruct(as_stack(frames), SEEN))
 
 
 @pytest.mark.slow
@@ -296,7 +300,7 @@ def test_published_stacks(shared_data, name, fwhm_nm, frames, at_50, at_100):
     from napari_unfold.files.localizations import read_localizations
 
     folder = shared_data / "deep-storm"
-    recipe = Recipe(optics=Optics(psf_sigma_nm=fwhm_nm / 2.3548))
+    recipe = Recipe(optics=Optics(psf_sigma_nm=fwhm_nm / 2.3548), camera=MICROSCOPE.camera)
     with open_stack(folder / f"{name}.tif") as stack:
         result = run_to_end(reconstruct(stack, recipe, load_preset(DEFAULT_PRESET), frames=frames))
     truth = read_localizations(folder / f"{name}_truth.csv")

@@ -31,7 +31,7 @@ def test_density_light_and_place_are_as_asked(scene):
     assert made.truth["photons"].std() == pytest.approx(180, rel=0.05)
     assert made.truth["x_nm"].between(0, 6000).all()
     assert made.truth["y_nm"].between(0, 4000).all()
-    photons = to_photons(made.stack, made.recipe.camera)
+    photons = to_photons(made.stack, made.camera)
     expected = 15 * 2400 + 900 * 4 * 24  # background, and molecules less what leaves the frame
     assert photons.sum(axis=(1, 2)).mean() == pytest.approx(expected, rel=0.06)
 
@@ -55,7 +55,7 @@ def test_the_brightest_pixel_holds_the_molecule():
 def test_a_camera_without_noise_shows_the_expected_light():
     recipe = Recipe(optics=Optics(psf_sigma_nm=110), camera=Camera(excess_noise=1))
     made = simulate("random", frames=2000, shape=(8, 8), density_per_um2=0, recipe=recipe)
-    assert to_photons(made.stack, recipe.camera).var() == pytest.approx(20, rel=0.05)
+    assert to_photons(made.stack, made.camera).var() == pytest.approx(20, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 import typer
 
 from napari_unfold.cli.options import (
-    CAMERA,
     DEFAULT_PIXEL_SIZE_NM,
     AduPerPhoton,
     CameraOffset,
+    CameraOption,
     DeviceOption,
     ExcessNoise,
     FidelityOption,
@@ -75,10 +75,11 @@ def reconstruct(
             help=help_of(Optics, "psf_image_pixel_nm", " Default: the camera's."),
         ),
     ] = None,
-    camera_offset: CameraOffset = CAMERA.offset_adu,
-    adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
-    excess_noise: ExcessNoise = CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
+    camera: CameraOption = None,
+    camera_offset: CameraOffset = None,
+    adu_per_photon: AduPerPhoton = None,
+    excess_noise: ExcessNoise = None,
+    read_noise_photons: ReadNoise = None,
     background: Annotated[
         str, typer.Option("--background", help=help_of(Background, "photons"))
     ] = "auto",
@@ -112,6 +113,7 @@ def reconstruct(
                     opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm,
                     psf_fwhm_nm,
                     psf_sigma_nm,
+                    camera,
                     camera_offset,
                     adu_per_photon,
                     excess_noise,
@@ -173,10 +175,11 @@ def simulate(
     ] = DEFAULT_PIXEL_SIZE_NM,
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
-    camera_offset: CameraOffset = CAMERA.offset_adu,
-    adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
-    excess_noise: ExcessNoise = CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
+    camera: CameraOption = None,
+    camera_offset: CameraOffset = None,
+    adu_per_photon: AduPerPhoton = None,
+    excess_noise: ExcessNoise = None,
+    read_noise_photons: ReadNoise = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stack.")] = 0,
 ) -> None:
     """Simulate a stack with known truth (PSF FWHM 258 nm unless given)."""
@@ -192,6 +195,7 @@ def simulate(
                 pixel_size_nm,
                 psf_fwhm_nm,
                 psf_sigma_nm,
+                camera,
                 camera_offset,
                 adu_per_photon,
                 excess_noise,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_unfold.cli.options import (
-    CAMERA,
     DEFAULT_PIXEL_SIZE_NM,
+    CameraOption,
     ExcessNoise,
     FramesOption,
     PixelSize,
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def estimate(
     stack: StackArgument,
     pixel_size_nm: PixelSize = None,
-    excess_noise: ExcessNoise = CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
+    camera: CameraOption = None,
+    excess_noise: ExcessNoise = None,
+    read_noise_photons: ReadNoise = None,
     frames: FramesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -47,6 +48,7 @@ def estimate(
             {
                 "optics": {"pixel_size_nm": DEFAULT_PIXEL_SIZE_NM if known is None else known},
                 "camera": {
+                    "type": camera,
                     "excess_noise": excess_noise,
                     "read_noise_photons": read_noise_photons,
                 },
@@ -67,9 +69,14 @@ def estimate(
         title, unit, _ = _SHOWN[name]
         typer.echo(f"{title:14s} {value} {unit}")
     if found.transfer is not None:
+        known_excess_noise = given.camera.known_excess_noise
         typer.echo(
             f"Only gain x excess noise shows in a stack ({found.transfer.slope} ADU/photon); "
-            f"the excess noise is taken to be {given.camera.excess_noise:g}."
+            + (
+                "state the type with --camera to have the gain."
+                if known_excess_noise is None
+                else f"the excess noise is taken to be {known_excess_noise:g}."
+            )
         )
     for note in notes:
         typer.echo(f"{note}.")
@@ -92,9 +99,10 @@ def _values(found: Estimate, given: Recipe) -> dict[str, Measured]:
         fwhm_nm_per_sigma = FWHM_PER_SIGMA * given.optics.pixel_size_nm
         values["psf_fwhm_nm"] = found.psf_sigma_px * fwhm_nm_per_sigma
     if found.transfer is not None:
-        excess_noise, read_noise = camera.excess_noise, camera.read_noise_photons
-        values["offset_adu"] = found.transfer.offset_adu(excess_noise, read_noise)
-        values["adu_per_photon"] = found.transfer.adu_per_photon(excess_noise)
+        values["offset_adu"] = found.transfer.offset_adu(camera)
+        gain = found.transfer.adu_per_photon(camera)
+        if gain is not None:
+            values["adu_per_photon"] = gain
     return values
 
 
@@ -105,9 +113,14 @@ def _options(values: dict[str, Measured], given: Recipe) -> list[str]:
     options = ["--pixel-size-nm", f"{given.optics.pixel_size_nm:g}"]
     for name, value in values.items():
         options += [_SHOWN[name][2], f"{value.rounded():g}"]
-    if "adu_per_photon" in values:
-        options += ["--excess-noise", f"{given.camera.excess_noise:g}"]
-        options += ["--read-noise-photons", f"{given.camera.read_noise_photons:g}"]
+    stated = {
+        "--camera": given.camera.type,
+        "--excess-noise": given.camera.excess_noise,
+        "--read-noise-photons": given.camera.read_noise_photons,
+    }
+    for flag, number in stated.items():
+        if number is not None:
+            options += [flag, number if isinstance(number, str) else f"{number:g}"]
     return options
 
 
@@ -124,7 +137,8 @@ def _record(
         **{name: value and asdict(value) for name, value in measured.items()},
         "given": {
             "pixel_size_nm": given.optics.pixel_size_nm,
-            "excess_noise": given.camera.excess_noise,
+            "camera": given.camera.type,
+            "excess_noise": given.camera.known_excess_noise,
             "read_noise_photons": given.camera.read_noise_photons,
         },
         "notes": notes,

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from napari_unfold.cli.options import (
-    CAMERA,
     AduPerPhoton,
     CameraOffset,
+    CameraOption,
     DeviceOption,
     ExcessNoise,
     FramesOption,
@@ -57,10 +57,11 @@ def fluctuation(
     psf_image: Annotated[
         Path | None, typer.Option("--psf-image", help=help_of(Optics, "psf_image"))
     ] = None,
-    camera_offset: CameraOffset = CAMERA.offset_adu,
-    adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
-    excess_noise: ExcessNoise = CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
+    camera: CameraOption = None,
+    camera_offset: CameraOffset = None,
+    adu_per_photon: AduPerPhoton = None,
+    excess_noise: ExcessNoise = None,
+    read_noise_photons: ReadNoise = None,
     background: Annotated[
         str, typer.Option("--background", help=help_of(Background, "photons"))
     ] = "auto",
@@ -94,6 +95,7 @@ def fluctuation(
                     opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm,
                     psf_fwhm_nm,
                     psf_sigma_nm,
+                    camera,
                     camera_offset,
                     adu_per_photon,
                     excess_noise,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.explain import explain
-from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, CameraType, Optics
 from napari_unfold.settings.recipe import Fidelity, Solver
 from napari_unfold.settings.section import Section
 
@@ -21,6 +21,7 @@ FLAGS = {
     "optics.psf_sigma_nm": "--psf-fwhm-nm or --psf-sigma-nm",
     "optics.psf_image": "--psf-image",
     "optics.psf_image_pixel_nm": "--psf-image-pixel-nm",
+    "camera.type": "--camera",
     "camera.offset_adu": "--camera-offset",
     "camera.adu_per_photon": "--adu-per-photon",
     "camera.excess_noise": "--excess-noise",
@@ -88,13 +89,18 @@ PsfFwhm = Annotated[
 PsfSigma = Annotated[
     float | None, typer.Option("--psf-sigma-nm", help=help_of(Optics, "psf_sigma_nm"))
 ]
-CameraOffset = Annotated[float, typer.Option("--camera-offset", help=help_of(Camera, "offset_adu"))]
-AduPerPhoton = Annotated[
-    float, typer.Option("--adu-per-photon", help=help_of(Camera, "adu_per_photon"))
+CameraOption = Annotated[CameraType | None, typer.Option("--camera", help=help_of(Camera, "type"))]
+CameraOffset = Annotated[
+    float | None, typer.Option("--camera-offset", help=help_of(Camera, "offset_adu"))
 ]
-ExcessNoise = Annotated[float, typer.Option("--excess-noise", help=help_of(Camera, "excess_noise"))]
+AduPerPhoton = Annotated[
+    float | None, typer.Option("--adu-per-photon", help=help_of(Camera, "adu_per_photon"))
+]
+ExcessNoise = Annotated[
+    float | None, typer.Option("--excess-noise", help=help_of(Camera, "excess_noise"))
+]
 ReadNoise = Annotated[
-    float, typer.Option("--read-noise-photons", help=help_of(Camera, "read_noise_photons"))
+    float | None, typer.Option("--read-noise-photons", help=help_of(Camera, "read_noise_photons"))
 ]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
@@ -108,7 +114,6 @@ FramesOption = Annotated[
         "--frames", help="A:B uses the frames from A up to, not including, B, counted from 0."
     ),
 ]
-CAMERA = Camera()
 
 
 @contextmanager
@@ -133,10 +138,11 @@ def acquisition(
     pixel_size_nm: float | None,
     psf_fwhm_nm: float | None,
     psf_sigma_nm: float | None,
-    camera_offset: float,
-    adu_per_photon: float,
-    excess_noise: float,
-    read_noise_photons: float,
+    camera: CameraType | None,
+    camera_offset: float | None,
+    adu_per_photon: float | None,
+    excess_noise: float | None,
+    read_noise_photons: float | None,
     **bead: Any,
 ) -> dict[str, Any]:
     """Return the sections optics and camera of a recipe, not yet validated."""
@@ -147,6 +153,7 @@ def acquisition(
             **bead,
         },
         "camera": {
+            "type": camera,
             "offset_adu": camera_offset,
             "adu_per_photon": adu_per_photon,
             "excess_noise": excess_noise,

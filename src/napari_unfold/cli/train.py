@@ -9,9 +9,9 @@ import typer
 
 from napari_unfold import jobs
 from napari_unfold.cli.options import (
-    CAMERA,
     AduPerPhoton,
     CameraOffset,
+    CameraOption,
     DeviceOption,
     ExcessNoise,
     FidelityOption,
@@ -80,10 +80,11 @@ def train(
     pixel_size_nm: PixelSize = None,
     psf_fwhm_nm: PsfFwhm = None,
     psf_sigma_nm: PsfSigma = None,
-    camera_offset: CameraOffset = CAMERA.offset_adu,
-    adu_per_photon: AduPerPhoton = CAMERA.adu_per_photon,
-    excess_noise: ExcessNoise = CAMERA.excess_noise,
-    read_noise_photons: ReadNoise = CAMERA.read_noise_photons,
+    camera: CameraOption = None,
+    camera_offset: CameraOffset = None,
+    adu_per_photon: AduPerPhoton = None,
+    excess_noise: ExcessNoise = None,
+    read_noise_photons: ReadNoise = None,
     background: Annotated[
         str, typer.Option("--background", help=help_of(Background, "photons"))
     ] = "auto",
@@ -121,6 +122,7 @@ def train(
                     known_size,
                     psf_fwhm_nm,
                     psf_sigma_nm,
+                    camera,
                     camera_offset,
                     adu_per_photon,
                     excess_noise,

@@ -6,13 +6,13 @@ Both estimates hold for any density of molecules, as long as each is dark most o
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unfold.imaging.camera import noise_skewness, noise_variance
-from napari_unfold.settings.microscope import Camera
+from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
 
 WINDOW_PX = 8
 """Side of the windows in which the background is taken to be constant; more for few frames."""
@@ -36,7 +36,7 @@ MIN_FRAMES_FOR_FLUCTUATIONS = 3
 """Below this number of frames the temporal variance says too little."""
 
 
-def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArray[np.float32]:
+def estimate_background(photons: NDArray[np.floating], camera: CameraModel) -> NDArray[np.float32]:
     """Estimate the background map from the dark moments of each region.
 
     The values below the background scatter by noise alone, molecules can only add light. For
@@ -48,7 +48,7 @@ def estimate_background(photons: NDArray[np.floating], camera: Camera) -> NDArra
     ----------
     photons : array (T, Y, X)
         Frames in photons (a sample of at most a few hundred).
-    camera : Camera
+    camera : CameraModel
         For its noise.
 
     Returns
@@ -73,7 +73,7 @@ def window_starts(size: int, window: int) -> list[slice]:
     return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
 
 
-def _dark_level(photons: NDArray[np.floating], camera: Camera) -> float:
+def _dark_level(photons: NDArray[np.floating], camera: CameraModel) -> float:
     """Background of one window ``(T, h, w)``, from single pixels or, if it is dim, from patches.
 
     Few photons are not Gaussian distributed; the sums of patches are closer to it.
@@ -86,11 +86,11 @@ def _dark_level(photons: NDArray[np.floating], camera: Camera) -> float:
     cut = photons[:, : rows * patch, : columns * patch].reshape(-1, rows, patch, columns, patch)
     sums = np.asarray(cut.sum(axis=(2, 4), dtype=np.float64))
     read_noise = camera.read_noise_photons * patch
-    summed = camera.model_copy(update={"read_noise_photons": read_noise})
+    summed = replace(camera, read_noise_photons=read_noise)
     return _half_gaussian_center(sums, summed) / (patch * patch)
 
 
-def _half_gaussian_center(photons: NDArray[np.floating], camera: Camera) -> float:
+def _half_gaussian_center(photons: NDArray[np.floating], camera: CameraModel) -> float:
     """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the values.
 
     Photon noise is skewed, by ``g``, and more than half of it lies below its mean; to first order
@@ -125,7 +125,7 @@ def _interpolate(
 def estimate_molecule_photons(
     photons: NDArray[np.floating],
     background: NDArray[np.floating],
-    camera: Camera,
+    camera: CameraModel,
     point_energy: float,
 ) -> float:
     """Estimate the photons of a typical molecule in one frame, whatever the density.
@@ -141,7 +141,7 @@ def estimate_molecule_photons(
     photons : array (T, Y, X)
         Frames in photons.
     background : array (Y, X)
-    camera : Camera
+    camera : CameraModel
     point_energy : float
         Sum of squares of the image of a one-photon molecule on the camera.
 
@@ -165,7 +165,9 @@ def estimate_molecule_photons(
     return max(excess / (mean * point_energy), detection_limit(background, camera, point_energy))
 
 
-def detection_limit(background: NDArray[np.floating], camera: Camera, point_energy: float) -> float:
+def detection_limit(
+    background: NDArray[np.floating], camera: CameraModel, point_energy: float
+) -> float:
     """Return the photons of the faintest molecule that stands out from the background.
 
     Four standard deviations of the best linear estimate of its brightness, ``s / ||a||`` for

@@ -20,6 +20,9 @@ from napari_unfold.files.stacks import Stack
 from napari_unfold.jobs import Job, Progress, Result, Stage
 from napari_unfold.settings.microscope import Camera
 
+USUAL_EXCESS_NOISE = 2.0
+"""Where the excess noise is not known; it only tells how much of the noise windows share."""
+
 BLOCKS = 20
 """Parts of the sample whose scatter gives the standard errors."""
 
@@ -75,7 +78,7 @@ def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(N
     ----------
     stack : Stack
     camera : Camera, optional
-        Its excess noise and read noise are taken as known; offset and gain are not looked at.
+        Its excess noise and read noise serve if they are known; offset and gain are not looked at.
     frames : slice
         Frames to use.
 
@@ -89,7 +92,6 @@ def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(N
     InputError
         If there are fewer than two frames, or they are too small.
     """
-    camera = camera or Camera()
     span = frame_range(frames, len(stack))
     shape = stack.shape[1], stack.shape[2]
     _check(stack, span)
@@ -116,8 +118,9 @@ def estimate(stack: Stack, camera: Camera | None = None, frames: slice = slice(N
     yield Stage("Fitting the PSF")
     psf = spectrum.fit(per_block)
     yield Stage("Fitting the noise of the camera")
-    known = camera.excess_noise, camera.read_noise_photons
-    transfer = windows.fit(psf.value, *known, per_block)
+    excess_noise = (camera and camera.known_excess_noise) or USUAL_EXCESS_NOISE
+    read_noise = (camera and camera.read_noise_photons) or 0.0
+    transfer = windows.fit(psf.value, excess_noise, read_noise, per_block)
     yield Result(_judged(psf, transfer, windows.whiteness(psf.value)))
 
 

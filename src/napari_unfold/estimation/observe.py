@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
 from napari_unfold.estimation.background import MIN_BACKGROUND_PHOTONS, estimate_background
 from napari_unfold.files.tiff import read_picture
+from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
-from napari_unfold.settings.microscope import Camera, Optics
-from napari_unfold.settings.recipe import Recipe
+from napari_unfold.settings.microscope import Background, Camera, Optics
 
 MAX_PHOTONS = 1e9
 
@@ -19,12 +21,21 @@ NEGATIVE_SHARE = 0.05
 """With fewer values below zero photons than this share, they say nothing about read noise."""
 
 
-def checked_camera(sample: NDArray[np.float32], camera: Camera) -> tuple[Camera, str]:
-    """Check the camera settings against a sample of frames in photons.
+def checked_camera(
+    sample: NDArray[np.float32], camera: CameraModel, stated: Camera
+) -> tuple[CameraModel, str]:
+    """Check the camera against a sample of frames in photons.
+
+    Parameters
+    ----------
+    sample : array (T, Y, X)
+    camera : CameraModel
+    stated : Camera
+        Its settings, which may leave the read noise open.
 
     Returns
     -------
-    camera : Camera
+    camera : CameraModel
         With more read noise if dark pixels show it.
     note : str
         What the user should be told, or nothing.
@@ -38,10 +49,14 @@ def checked_camera(sample: NDArray[np.float32], camera: Camera) -> tuple[Camera,
     scatter = dark_noise_photons(sample)
     if scatter <= 1.2 * camera.read_noise_photons:
         return camera, ""
-    return camera.model_copy(update={"read_noise_photons": scatter}), (
-        f"Dark pixels scatter by {scatter:.2g} photons, more than the camera settings say: "
-        "taken as read noise. Check offset and gain"
-    )
+    seen = f"Dark pixels scatter by {scatter:.2g} photons"
+    if stated.read_noise_photons is None:
+        note = f"{seen}: taken as read noise"
+    else:
+        note = (
+            f"{seen}, more than the camera settings say: taken as read noise. Check offset and gain"
+        )
+    return replace(camera, read_noise_photons=scatter), note
 
 
 def dark_noise_photons(photons: NDArray[np.floating]) -> float:
@@ -66,7 +81,7 @@ def dark_noise_photons(photons: NDArray[np.floating]) -> float:
     return float(np.sqrt(np.mean(np.square(negative, dtype=np.float64))))
 
 
-def check_range(photons: NDArray[np.floating], camera: Camera) -> None:
+def check_range(photons: NDArray[np.floating], camera: CameraModel) -> None:
     """Refuse frames with more light than any camera could report.
 
     Raises
@@ -83,7 +98,7 @@ def check_range(photons: NDArray[np.floating], camera: Camera) -> None:
         )
 
 
-def check_offset(photons: NDArray[np.floating], camera: Camera) -> None:
+def check_offset(photons: NDArray[np.floating], camera: CameraModel) -> None:
     """Refuse frames that are negative after the offset is removed.
 
     A dark pixel may fall below the offset by noise, a whole frame may not.
@@ -142,12 +157,15 @@ def check_frame_size(shape: tuple[int, int], psf: PSF) -> None:
 
 
 def background_map(
-    sample: NDArray[np.float32], recipe: Recipe, shape: tuple[int, int]
+    sample: NDArray[np.float32],
+    camera: CameraModel,
+    settings: Background,
+    shape: tuple[int, int],
 ) -> NDArray[np.float32]:
     """Return the background of the settings, estimated from a sample of frames if it is 'auto'."""
-    given = recipe.background.photons
+    given = settings.photons
     if given == "auto":
-        return estimate_background(sample, recipe.camera)
+        return estimate_background(sample, camera)
     if isinstance(given, float):
         return np.full(shape, given, dtype=np.float32)
     background = np.asarray(read_picture(given, "background.photons"), np.float32)

@@ -28,6 +28,7 @@ from scipy import ndimage
 
 from napari_unfold.estimation.measured import Measured, jackknife_error
 from napari_unfold.estimation.psf_width import gaussian_autocorrelation
+from napari_unfold.settings.microscope import Camera
 
 ORDERS = (2, 4, 6, 8)
 """Orders of the difference of neighbouring pixels; the lowest that suits the molecules is best."""
@@ -56,13 +57,17 @@ class PhotonTransfer:
     slope: Measured
     dark: Measured
 
-    def adu_per_photon(self, excess_noise: float) -> Measured:
-        """Return the gain of a camera whose excess noise is known from its type."""
-        return self.slope * (1.0 / excess_noise)
+    def adu_per_photon(self, camera: Camera) -> Measured | None:
+        """Return the gain of a camera, or None if its excess noise is not known."""
+        excess_noise = camera.known_excess_noise
+        return None if excess_noise is None else self.slope * (1.0 / excess_noise)
 
-    def offset_adu(self, excess_noise: float, read_noise_photons: float) -> Measured:
-        """Return the offset of a camera whose excess noise and read noise are known."""
-        read_noise_adu = read_noise_photons * self.slope.value / excess_noise
+    def offset_adu(self, camera: Camera) -> Measured:
+        """Return the offset of a camera, corrected for its read noise as far as that is known."""
+        gain = self.adu_per_photon(camera)
+        if gain is None or camera.read_noise_photons is None:
+            return self.dark
+        read_noise_adu = camera.read_noise_photons * gain.value
         raised = self.dark.value + read_noise_adu**2 / self.slope.value
         return Measured(raised, self.dark.standard_error)
 

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.fluctuation.statistics import FluctuationImages, TemporalStatistics, time_blocks
-from napari_unfold.imaging.camera import noise_variance, to_photons
+from napari_unfold.imaging.camera import CameraModel, noise_variance, to_photons
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Event, Progress, Stage
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.settings.fluctuation import FluctuationImageName
-from napari_unfold.settings.microscope import Camera
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink, record
 from napari_unfold.simulation.switching import frame_variance, rate_of_correlation
 
@@ -104,7 +103,7 @@ def simulate_patterns(
     emitters: Emitters,
     grid: Grid,
     sigma_nm: float,
-    camera: Camera,
+    camera: CameraModel,
     n_frames: int,
     block_frames: int,
 ) -> Generator[Event, None, TrainingSet]:
@@ -118,7 +117,7 @@ def simulate_patterns(
         Its pixel size and upsampling count; the frames have `PATTERN_SHAPE`.
     sigma_nm : float
         PSF sigma.
-    camera : Camera
+    camera : CameraModel
     n_frames : int
         Of a stack; at most `MAX_FRAMES` are simulated.
     block_frames : int
@@ -152,7 +151,7 @@ def simulate_patterns(
 
 
 def _images(
-    frames: NDArray[np.floating], block_frames: int, camera: Camera | None
+    frames: NDArray[np.floating], block_frames: int, camera: CameraModel | None
 ) -> FluctuationImages:
     """Temporal statistics of frames in memory, taken as those of a stack."""
     statistics = TemporalStatistics()

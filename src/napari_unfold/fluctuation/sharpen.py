@@ -19,9 +19,9 @@ from napari_unfold.estimation.measured import Measured
 from napari_unfold.estimation.observe import (
     background_map,
     check_frame_size,
-    checked_camera,
     load_psf,
 )
+from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
 from napari_unfold.files.images import write_image
 from napari_unfold.files.results import provenance, save_set, write_json
@@ -35,7 +35,7 @@ from napari_unfold.fluctuation.patterns import (
 )
 from napari_unfold.fluctuation.semiblind import SemiBlindOperator
 from napari_unfold.fluctuation.statistics import FluctuationImages, TemporalStatistics, time_blocks
-from napari_unfold.imaging.camera import noise_variance, to_photons
+from napari_unfold.imaging.camera import CameraModel, noise_variance, to_photons
 from napari_unfold.imaging.forward import ForwardOperator, forward_operator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.imaging.psf import PSF, GaussianPSF, gaussian_matrix
@@ -150,7 +150,7 @@ class _Seen:
     images: FluctuationImages
     noise: NDArray[np.float64]
     background: NDArray[np.float32]
-    camera: Camera
+    camera: CameraModel
     width: Measured | None
 
 
@@ -209,7 +209,7 @@ def _unfold(
     if settings.psf_from == "settings":
         load_psf(recipe.optics)  # refused before the stack is read
     seen = yield from _watch(stack, recipe, settings, span)
-    recipe = recipe.model_copy(update={"camera": seen.camera})
+    recipe = recipe.model_copy(update={"camera": seen.camera.settings(recipe.camera)})
     nm, q = recipe.optics.pixel_size_nm, recipe.solver.upsampling
     grid = Grid((stack.shape[1], stack.shape[2]), nm, q)
     psf = yield from _first_psf(recipe, settings, seen)
@@ -274,12 +274,11 @@ def _watch(
 ) -> Generator[Event, None, _Seen]:
     """Read the stack once."""
     yield Stage("Reading the stack")
-    sample = to_photons(read_sample(stack, span), recipe.camera)
-    camera, note = checked_camera(sample, recipe.camera)
-    if note:
-        yield Note(note)
-    background = background_map(sample, recipe, (stack.shape[1], stack.shape[2]))
-    width = yield from _estimated_sigma(stack, camera, span)
+    grey = read_sample(stack, span)
+    camera, _ = yield from resolve_camera(stack, recipe.camera, span, grey)
+    shape = stack.shape[1], stack.shape[2]
+    background = background_map(to_photons(grey, camera), camera, recipe.background, shape)
+    width = yield from _estimated_sigma(stack, camera.settings(recipe.camera), span)
     statistics = TemporalStatistics()
     total = span[1] - span[0]
     blocks = time_blocks(total, settings.block_frames, statistics.smallest_block)

@@ -2,20 +2,85 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unfold.errors import InputError
 from napari_unfold.settings.microscope import Camera
 
 
-def to_photons(frames_adu: NDArray[np.generic], camera: Camera) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class CameraModel:
+    """A camera of which everything is known, as all computations take it.
+
+    Attributes
+    ----------
+    offset_adu : float
+        Grey value of a dark pixel.
+    adu_per_photon : float
+        Gain.
+    excess_noise : float
+        Variance of the photon noise relative to its mean.
+    read_noise_photons : float
+        Standard deviation of a dark pixel, in photons.
+    """
+
+    offset_adu: float
+    adu_per_photon: float
+    excess_noise: float
+    read_noise_photons: float
+
+    @classmethod
+    def of(cls, camera: Camera) -> CameraModel:
+        """Return the model of a camera whose settings are complete.
+
+        Raises
+        ------
+        InputError
+            Naming the first setting that is missing.
+        """
+        if camera.known_excess_noise is None:
+            raise unknown_type(camera)
+        numbers = camera.model_dump(exclude={"type"})
+        numbers["excess_noise"] = camera.known_excess_noise
+        for name, value in numbers.items():
+            if value is None:
+                title = str(Camera.model_fields[name].title).lower()
+                raise InputError(
+                    f"the {title} of the camera is missing", "Enter it", field=f"camera.{name}"
+                )
+        return cls(**numbers)
+
+    def settings(self, camera: Camera) -> Camera:
+        """Return `camera` with all its numbers as they are here, for the record."""
+        return camera.model_copy(update=asdict(self))
+
+
+def unknown_type(camera: Camera) -> InputError:
+    """Return the error that asks for what tells the excess noise."""
+    if camera.type == "other":
+        return InputError(
+            "the excess noise of the camera is missing",
+            "Enter it: 1 without EM gain, about 2 with it",
+            field="camera.excess_noise",
+        )
+    return InputError(
+        "the type of the camera is missing, which tells how noisy its light is",
+        "Choose EMCCD (EM gain on), sCMOS, CCD, or other",
+        field="camera.type",
+    )
+
+
+def to_photons(frames_adu: NDArray[np.generic], camera: CameraModel) -> NDArray[np.float32]:
     """Remove offset and gain.
 
     Parameters
     ----------
     frames_adu : array (..., Y, X)
         Grey values.
-    camera : Camera
+    camera : CameraModel
 
     Returns
     -------
@@ -29,7 +94,7 @@ def to_photons(frames_adu: NDArray[np.generic], camera: Camera) -> NDArray[np.fl
     return photons
 
 
-def noise_variance(mean_photons: NDArray[np.floating], camera: Camera) -> NDArray[np.float64]:
+def noise_variance(mean_photons: NDArray[np.floating], camera: CameraModel) -> NDArray[np.float64]:
     """Variance of a pixel, in photons squared, whose expected signal is `mean_photons`.
 
     Photon noise multiplied by the excess noise of the EM register, plus read noise.
@@ -39,7 +104,7 @@ def noise_variance(mean_photons: NDArray[np.floating], camera: Camera) -> NDArra
     return variance
 
 
-def noise_skewness(mean_photons: NDArray[np.floating], camera: Camera) -> NDArray[np.float64]:
+def noise_skewness(mean_photons: NDArray[np.floating], camera: CameraModel) -> NDArray[np.float64]:
     """Skewness of a pixel whose expected signal is `mean_photons`.
 
     Third cumulant over the variance to the power 3/2; with ``F`` the excess noise, the third

@@ -211,10 +211,13 @@ def _training_data(
     if stack is not None:
         setup = yield from prepare(stack, _classical(recipe), None, frames, device)
         photons, background = setup.molecule_photons, float(np.median(setup.background))
+        recipe = recipe.model_copy(update={"camera": setup.recipe.camera})
         yield Note(
             f"Simulating {training.density_per_um2:g} molecules per µm² of {photons:.0f} photons "
             f"on a background of {background:.3g}"
         )
+    elif recipe.camera.known_excess_noise is None:
+        yield Note("The camera is not stated: simulating an EMCCD")
     if recipe.optics.psf_sigma_nm is None:
         raise InputError(
             "training stacks can be simulated for a Gaussian PSF only",
@@ -259,7 +262,7 @@ def _from_stack(
     """Training frames from a stack whose molecules are known."""
     setup = yield from prepare(stack, _classical(recipe), None, frames, device)
     first, last = setup.frames
-    photons = to_photons(stack.read(first, last), setup.recipe.camera)
+    photons = to_photons(stack.read(first, last), setup.camera)
     y = torch.as_tensor(photons, device=device) + setup.pedestal_photons
     b = torch.as_tensor(setup.background, device=device) + setup.pedestal_photons
     images = truth_images(truth, range(first, last), setup.grid, setup.molecule_photons)

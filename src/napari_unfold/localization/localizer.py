@@ -19,13 +19,12 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch.nn import functional
 
-from napari_unfold.imaging.camera import noise_variance
+from napari_unfold.imaging.camera import CameraModel, noise_variance
 from napari_unfold.localization.likelihood import BRIGHTNESS_SPREAD, BrightnessPrior, Frames
 from napari_unfold.localization.model_selection import ModelSelection
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.localization.uncertainty import uncertainties
-from napari_unfold.settings.microscope import Camera
 from napari_unfold.settings.recipe import Localization
 
 ROUNDS = 3
@@ -75,7 +74,7 @@ class Localizer:
         Faintest molecule to keep.
     crowding : array (Y, X)
         Molecules expected per area of a PSF and frame, see `estimate_crowding`.
-    camera : Camera
+    camera : CameraModel
         For its noise.
     settings : Localization
     """
@@ -87,7 +86,7 @@ class Localizer:
     threshold_photons: float
     faintest_photons: float
     crowding: NDArray[np.float32]
-    camera: Camera
+    camera: CameraModel
     settings: Localization
 
     def __call__(

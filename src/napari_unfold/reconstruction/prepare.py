@@ -19,14 +19,14 @@ from napari_unfold.estimation.background import (
 from napari_unfold.estimation.observe import (
     background_map,
     check_frame_size,
-    checked_camera,
     load_psf,
 )
+from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.results import provenance
 from napari_unfold.files.stacks import Stack
-from napari_unfold.imaging.camera import to_photons
+from napari_unfold.imaging.camera import CameraModel, to_photons
 from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Event, Note, Stage
@@ -51,6 +51,7 @@ class Setup:
     Attributes
     ----------
     grid : Grid
+    camera : CameraModel
     frames : tuple of int
         First frame, and the one after the last.
     background : array (Y, X)
@@ -62,12 +63,14 @@ class Setup:
     localizer : Localizer
     device : torch.device
     recipe : Recipe
+        With the camera as it was used.
     parameters : NetworkParameters
     notes : list of str
         What the user was told.
     """
 
     grid: Grid
+    camera: CameraModel
     frames: tuple[int, int]
     background: NDArray[np.float32]
     molecule_photons: float
@@ -122,26 +125,23 @@ def prepare(
     grid = Grid(shape, recipe.optics.pixel_size_nm, recipe.solver.upsampling)
 
     yield Stage("Reading the stack")
-    sample = to_photons(read_sample(stack, span), recipe.camera)
-    notes = []
-    camera, note = checked_camera(sample, recipe.camera)
-    if note:
-        notes.append(note)
-        recipe = recipe.model_copy(update={"camera": camera})
-        yield Note(notes[-1])
+    grey = read_sample(stack, span)
+    camera, notes = yield from resolve_camera(stack, recipe.camera, span, grey)
+    recipe = recipe.model_copy(update={"camera": camera.settings(recipe.camera)})
+    sample = to_photons(grey, camera)
     yield Stage("Estimating the background")
-    background = background_map(sample, recipe, shape)
+    background = background_map(sample, camera, recipe.background, shape)
     if recipe.background.photons == "auto":
         low, high = float(background.min()), float(background.max())
         notes.append(f"Background estimated: {low:.3g} to {high:.3g} photons per pixel")
         yield Note(notes[-1])
 
     operator = forward_operator(shape, grid.upsampling, psf, device=device)
-    limit = detection_limit(background, recipe.camera, operator.point_energy)
+    limit = detection_limit(background, camera, operator.point_energy)
     molecule_photons = recipe.solver.molecule_photons
     if molecule_photons == "auto":
         molecule_photons = estimate_molecule_photons(
-            sample, background, recipe.camera, operator.point_energy
+            sample, background, camera, operator.point_energy
         )
         notes.append(
             f"Typical molecule estimated: {molecule_photons:.0f} photons per frame"
@@ -152,7 +152,7 @@ def prepare(
 
     pedestal = 0.0
     if recipe.solver.fidelity == "kl":
-        read_noise = recipe.camera.read_noise_photons**2 / recipe.camera.excess_noise
+        read_noise = camera.read_noise_photons**2 / camera.excess_noise
         pedestal = max(read_noise, KL_PEDESTAL * molecule_photons - float(background.min()), 0.0)
     darkest = float(background.min()) + pedestal
     if preset:
@@ -174,6 +174,7 @@ def prepare(
         )
     return Setup(
         grid=grid,
+        camera=camera,
         frames=span,
         background=background,
         molecule_photons=molecule_photons,
@@ -189,7 +190,7 @@ def prepare(
                 recipe.localization.min_photons_fraction * molecule_photons, limit
             ),
             crowding=estimate_crowding(sample, background, molecule_photons, psf.sigma_px),
-            camera=recipe.camera,
+            camera=camera,
             settings=recipe.localization,
         ),
         device=device,

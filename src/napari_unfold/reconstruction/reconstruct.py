@@ -177,7 +177,7 @@ def _unfold(
 ) -> Generator[Event, None, tuple[NDArray[np.float32], pd.DataFrame]]:
     """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
     done, total = start - setup.frames[0], setup.frames[1] - setup.frames[0]
-    frames = to_photons(stack.read(start, stop), setup.recipe.camera)
+    frames = to_photons(stack.read(start, stop), setup.camera)
     y = torch.as_tensor(frames, device=setup.device)
     b = torch.as_tensor(setup.background, device=setup.device)
     reported = time.monotonic()

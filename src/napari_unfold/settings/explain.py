@@ -10,9 +10,15 @@ from napari_unfold.errors import InputError
 from napari_unfold.settings.fluctuation import Fluctuation
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.section import Section
+from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
 from napari_unfold.settings.training import Training
 
-_BESIDE: dict[str, type[Section]] = {"training": Training, "fluctuation": Fluctuation}
+_BESIDE: dict[str, type[Section]] = {
+    "training": Training,
+    "fluctuation": Fluctuation,
+    "simulation": SimulatedSample,
+    "simulated_microscope": SimulatedMicroscope,
+}
 """Sections of other jobs, whose settings are no part of a `Recipe`."""
 
 

@@ -14,36 +14,56 @@ FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 """Full width at half maximum of a Gaussian, in units of its sigma."""
 
 
-class Camera(Section):
-    """How the camera turns photons into grey values: ``ADU = offset + photons * gain``."""
+CameraType = Literal["emccd", "scmos", "ccd", "other"]
 
-    offset_adu: float = setting(
-        100.0, "Offset", "Grey value of a dark pixel (baseline, bias).", "ADU", ge=-1e5, le=1e5
+EXCESS_NOISE: dict[CameraType | None, float] = {"emccd": 2.0, "scmos": 1.0, "ccd": 1.0}
+"""Variance of the photon noise relative to its mean, where the type of the camera tells it."""
+
+
+class Camera(Section):
+    """How the camera turns photons into grey values: ``ADU = offset + photons * gain``.
+
+    What is not stated is estimated from the stack (`estimation.resolve_camera`).
+    """
+
+    type: CameraType | None = setting(
+        None,
+        "Type",
+        "Kind of camera, which decides its excess noise: 'emccd' (with the EM gain on), 'scmos', "
+        "'ccd', or 'other' for an excess noise of your own.",
     )
-    adu_per_photon: float = setting(
-        2.0,
+    offset_adu: float | None = setting(
+        None, "Offset", "Grey value of a dark pixel (baseline, bias).", "ADU", ge=-1e5, le=1e5
+    )
+    adu_per_photon: float | None = setting(
+        None,
         "Gain",
         "Grey values per detected photon, EM gain included.",
         "ADU/photon",
         ge=1e-3,
         le=1e4,
     )
-    excess_noise: float = setting(
-        2.0,
+    excess_noise: float | None = setting(
+        None,
         "Excess noise",
         "Variance of the photon noise relative to its mean: 1 for CCD and sCMOS cameras, "
         "2 for EMCCD cameras with the EM gain on.",
         ge=1,
         le=10,
     )
-    read_noise_photons: float = setting(
-        0.0,
+    read_noise_photons: float | None = setting(
+        None,
         "Read noise",
         "Standard deviation of a dark pixel, in photons; negligible for EMCCD cameras.",
         "photons",
         ge=0,
         le=1e3,
     )
+
+    @property
+    def known_excess_noise(self) -> float | None:
+        """The excess noise as stated, else as the type of the camera tells; None if neither."""
+        return EXCESS_NOISE.get(self.type) if self.excess_noise is None else self.excess_noise
 
 
 class Optics(Section):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.settings.microscope import Camera
+from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.simulation.brightness import Brightness
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.spot_shapes import pixel_shares
@@ -100,7 +100,7 @@ def record(
     pixel_size_nm: float,
     sigma_nm: float,
     background_photons: float,
-    camera: Camera,
+    camera: CameraModel,
     rng: np.random.Generator,
 ) -> NDArray[np.uint16]:
     """Take a movie of fluctuating emitters through a Gaussian PSF.
@@ -117,7 +117,7 @@ def record(
         Camera pixel and PSF sigma.
     background_photons : float
         Photons per camera pixel.
-    camera : Camera
+    camera : CameraModel
     rng : numpy.random.Generator
 
     Returns

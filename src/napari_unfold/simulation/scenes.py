@@ -13,19 +13,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.settings.explain import explain
-from napari_unfold.settings.microscope import Background, Camera, Optics
+from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
 from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.molecules import molecules_of_frames
+from napari_unfold.simulation.sensor import Sensor, sensor
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE, SIGMA_NM, completed
 from napari_unfold.simulation.spot_shapes import AirySpot, GaussianSpot, SpotShape, render
 from napari_unfold.simulation.uneven_background import background_map, fading, flicker
 
 __all__ = ["Simulation", "acquire", "render", "simulate"]
-
-_DEFAULT_SIGMA_NM = 110.0
 
 SEEN_SHARE = 0.15
 """Molecules that are on for less of a frame are not in its truth: too faint to be asked for."""
@@ -53,6 +54,8 @@ class Simulation:
         As a factor to `background`.
     drift_nm : array (T, 2)
         How far the sample has moved in y and x.
+    sensor : Sensor or None
+        Maps of the camera, if its pixels differ.
     """
 
     stack: NDArray[np.uint16]
@@ -62,6 +65,12 @@ class Simulation:
     lamp: NDArray[np.float64]
     background_course: NDArray[np.float64]
     drift_nm: NDArray[np.float64]
+    sensor: Sensor | None = None
+
+    @property
+    def camera(self) -> CameraModel:
+        """The camera that took the stack; where its pixels differ, what they scatter around."""
+        return CameraModel.of(self.recipe.camera)
 
 
 def simulate(
@@ -96,7 +105,7 @@ def simulate(
     background_photons : float
         Photons per camera pixel.
     recipe : Recipe, optional
-        Optics and camera; by default 100 nm pixels, a PSF sigma of 110 nm and an EMCCD.
+        Optics and camera; what it leaves open is as in `simulated_microscope.MICROSCOPE`.
     seed : int
         Same seed, same stack.
 
@@ -128,7 +137,7 @@ def acquire(
     *,
     recipe: Recipe | None = None,
     spot: SpotShape | None = None,
-    camera: Camera | None = None,
+    sensor_maps: Sensor | None = None,
     seen_share: float = SEEN_SHARE,
 ) -> Simulation:
     """Simulate what a microscope records of a sample.
@@ -143,21 +152,22 @@ def acquire(
         Optics and camera; by default 100 nm pixels, a PSF sigma of 110 nm and an EMCCD.
     spot : SpotShape, optional
         The PSF, such as a `BeadSpot`, instead of what `microscope` names.
-    camera : CameraModel, optional
-        The camera, such as one of measured maps, instead of the one of `recipe`.
+    sensor_maps : Sensor, optional
+        Maps of the camera, instead of what `microscope` says of its pixels.
     seen_share : float
         The truth of a frame holds the molecules that are on for at least this share of it, from 0
         to 1.
     """
     microscope = microscope or SimulatedMicroscope()
-    recipe = recipe or Recipe(optics=Optics(psf_sigma_nm=_DEFAULT_SIGMA_NM))
+    recipe = completed(recipe or MICROSCOPE)
     rng = np.random.default_rng(sample.seed)
     # what surrounds the molecules draws its own numbers, so that it does not change them
-    for_background, for_lamp, for_drift, for_depth, for_camera = rng.spawn(5)
+    for_background, for_lamp, for_drift, for_depth, for_sensor = rng.spawn(5)
     shape = sample.height_px, sample.width_px
     pixel_nm = recipe.optics.pixel_size_nm
     spot = spot or spot_shape(microscope, recipe.optics)
-    camera = camera or recipe.camera
+    camera = CameraModel.of(recipe.camera)
+    maps = sensor_maps or sensor(camera, microscope, shape, for_sensor)
     size_nm = np.array(shape) * pixel_nm
 
     background = background_map(
@@ -174,7 +184,7 @@ def acquire(
         y_nm, x_nm = molecules.position_nm.T + drift_nm[t][:, None]
         photons = molecules.photons * lamp[t]
         light = spot.light(y_nm, x_nm, molecules.depth_nm, photons, shape, pixel_nm)
-        stack[t] = expose(light + background * course[t], camera, rng)
+        stack[t] = expose(light + background * course[t], maps or camera, rng)
         table = pd.DataFrame(
             {"frame": t, "x_nm": x_nm, "y_nm": y_nm, "photons": photons, "track": molecules.track}
         )
@@ -188,6 +198,7 @@ def acquire(
         lamp=lamp,
         background_course=course,
         drift_nm=drift_nm,
+        sensor=maps,
     )
 
 
@@ -195,7 +206,7 @@ def spot_shape(microscope: SimulatedMicroscope, optics: Optics) -> SpotShape:
     """Return the PSF that the settings name."""
     if microscope.psf == "airy":
         return AirySpot(microscope.numerical_aperture, microscope.wavelength_nm)
-    return GaussianSpot(optics.psf_sigma_nm or _DEFAULT_SIGMA_NM)
+    return GaussianSpot(optics.psf_sigma_nm or SIGMA_NM)
 
 
 def drift(n_frames: int, way_nm: float, rng: np.random.Generator) -> NDArray[np.float64]:

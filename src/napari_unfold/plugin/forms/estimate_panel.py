@@ -137,32 +137,36 @@ class EstimatePanel(QWidget):
         if found.transfer is None:
             return psf
         known = self.camera()
-        excess_noise = known.excess_noise
+        read_noise = known.read_noise_photons or 0.0
+        offset = Offer(
+            "offset_adu",
+            "Offset",
+            found.transfer.offset_adu(known),
+            "ADU",
+            _number(self._camera["offset_adu"].value()),
+            f"<qt>For a read noise of {read_noise:g} photons.</qt>",
+        )
+        gain = found.transfer.adu_per_photon(known)
+        if gain is None:
+            return [*psf, offset]
         return [
             *psf,
-            Offer(
-                "offset_adu",
-                "Offset",
-                found.transfer.offset_adu(excess_noise, known.read_noise_photons),
-                "ADU",
-                _number(self._camera["offset_adu"].value()),
-                f"<qt>For the read noise entered ({known.read_noise_photons:g} photons).</qt>",
-            ),
+            offset,
             Offer(
                 "adu_per_photon",
                 "Gain",
-                found.transfer.adu_per_photon(excess_noise),
+                gain,
                 "ADU/photon",
                 _number(self._camera["adu_per_photon"].value()),
                 f"<qt>A stack shows only gain x excess noise, {found.transfer.slope} ADU/photon; "
-                f"divided by the excess noise entered ({excess_noise:g}).</qt>",
+                f"divided by the excess noise ({known.known_excess_noise:g}).</qt>",
             ),
         ]
 
     def camera(self) -> Camera:
-        """Return excess noise and read noise as entered, or as usual where they are unusable."""
+        """Return type, excess noise and read noise as entered, as far as they are usable."""
         camera = Camera()
-        for name in ("excess_noise", "read_noise_photons"):
+        for name in ("type", "excess_noise", "read_noise_photons"):
             try:
                 setattr(camera, name, self._camera[name].value())
             except ValueError:

@@ -37,6 +37,10 @@ HINT_STYLE = "color: #868c96; font-size: 9pt;"
 
 # what an entry of a choice is called in the form, if not by its own name
 CHOICE_TEXTS = {
+    "emccd": "EMCCD",
+    "scmos": "sCMOS",
+    "ccd": "CCD",
+    "other": "Other",
     "gaussian": "Gaussian (least squares)",
     "kl": "Kullback-Leibler (photon noise)",
     "l1": "l1 (as in the paper)",
@@ -86,6 +90,7 @@ class Row(QObject):
         self.label.setWordWrap(True)
         self.unit = QLabel(unit)
         self.error = message_label(ERROR_STYLE)
+        self.may_be_empty = False
         for widget in (self.label, self.editor):
             widget.setToolTip(tooltip)
         editor.changed.connect(self.changed)
@@ -94,6 +99,11 @@ class Row(QObject):
         """Show `text` in red under the editor; the empty text shows nothing."""
         self.error.setText(text)
         self.error.setVisible(bool(text))
+
+    def show(self, visible: bool) -> None:
+        """Show the setting, or hide it while it does not apply."""
+        for widget in (self.label, self.editor, self.unit):
+            widget.setVisible(visible)
 
     def set_enabled(self, enabled: bool) -> None:
         """Grey the setting out while it has no effect."""
@@ -123,6 +133,9 @@ def row_for(section: str, name: str, field: FieldInfo) -> Row:
     extra = field.json_schema_extra
     unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
     row = Row(f"{section}.{name}", field.title or name, editor_for(field), tooltip(field), unit)
+    row.may_be_empty = not field.is_required() and field.default is None
+    if row.may_be_empty and isinstance(row.editor, NumberEdit):
+        row.editor.setPlaceholderText("estimated")
     if not field.is_required() and field.default is not None:
         row.editor.set_value(field.default)
     return row
@@ -134,6 +147,10 @@ def editor_for(field: FieldInfo) -> Any:
     parts = get_args(kind)
     if get_origin(kind) is Literal:
         return ChoiceEdit({CHOICE_TEXTS.get(part, part): part for part in parts})
+    for part in parts:
+        if type(None) in parts and get_origin(part) is Literal:
+            choices = {CHOICE_TEXTS.get(choice, choice): choice for choice in get_args(part)}
+            return ChoiceEdit({"choose…": None, **choices})
     if Literal["auto"] in parts:
         return AutoEdit(allow_file=Path in parts)
     if Path in parts or kind is Path:

@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError, UnfoldError
+from napari_unfold.imaging.camera import unknown_type
 from napari_unfold.jobs import Device
 from napari_unfold.plugin.forms.editors import ChoiceEdit
 from napari_unfold.plugin.forms.estimate_panel import EstimatePanel
@@ -17,7 +18,7 @@ from napari_unfold.plugin.forms.pixel_hint import PixelHint
 from napari_unfold.plugin.forms.psf import PsfEdit
 from napari_unfold.plugin.forms.rows import Row, SectionForm, row_for, section_form, sentence
 from napari_unfold.settings.explain import explain
-from napari_unfold.settings.microscope import Background, Camera, Optics
+from napari_unfold.settings.microscope import EXCESS_NOISE, Background, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 
 
@@ -52,6 +53,8 @@ class SettingsForm(QWidget):
         self.optics.add_row(self.psf_row)
         self.camera = section_form("camera", Camera, "Camera")
         camera_rows = list(self.camera.rows)
+        self._camera_row = {row.key.partition(".")[2]: row for row in camera_rows}
+        self._camera_row["type"].changed.connect(self._on_camera_type)
         self.background_row = row_for("background", "photons", Background.model_fields["photons"])
         self.camera.add_row(self.background_row)
         self.device_row = Row(
@@ -67,6 +70,7 @@ class SettingsForm(QWidget):
         self.add_sections(self.optics, self.camera)
         self.estimates = EstimatePanel(self.pixel_row, self.psf_row, camera_rows)
         column.addWidget(self.estimates)
+        self._show_excess_noise()
 
     def add_sections(self, *sections: SectionForm) -> None:
         """Add sections at the bottom."""
@@ -109,6 +113,9 @@ class SettingsForm(QWidget):
                 self.check(row)
             except InputError as error:
                 found.append(error)
+        camera = self.estimates.camera()
+        if camera.known_excess_noise is None:
+            found.append(unknown_type(camera))
         if not found:
             # what concerns two settings together
             try:
@@ -164,6 +171,7 @@ class SettingsForm(QWidget):
                 row.editor.set_value(recipe.optics)
             else:
                 row.editor.set_value(getattr(getattr(recipe, section), name))
+        self._show_excess_noise()
 
     def _row_of(self, field: str) -> Row | None:
         for row in self.rows:
@@ -172,6 +180,17 @@ class SettingsForm(QWidget):
         # an error of a section as a whole stands under its last setting
         section = [row for row in self.rows if row.key.split(".")[0] == field.split(".")[0]]
         return section[-1] if section else None
+
+    def _on_camera_type(self) -> None:
+        # which tells the excess noise, unless it is another one
+        if self._camera_row["type"].editor.value() in EXCESS_NOISE:
+            self._camera_row["excess_noise"].editor.set_value(None)
+        self._show_excess_noise()
+
+    def _show_excess_noise(self) -> None:
+        row = self._camera_row["excess_noise"]
+        is_other = self._camera_row["type"].editor.value() == "other"
+        row.show(is_other or row.editor.value() is not None)
 
     def _on_changed(self) -> None:
         self.estimates.refresh()
@@ -191,7 +210,7 @@ def raw_of(row: Row) -> dict[str, dict[str, Any]]:
 def check_presence(row: Row) -> None:
     """Raise an `InputError` if there is nothing in a row, or words in the place of a number."""
     for values in raw_of(row).values():
-        if not values:
+        if not values and not row.may_be_empty:
             unit = f" in {row.unit.text()}" if row.unit.text() else ""
             remedy = row.editor.remedy if isinstance(row.editor, PsfEdit) else f"Enter it{unit}"
             raise InputError(f"{row.title} is missing", remedy, field=row.key)
