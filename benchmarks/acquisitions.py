@@ -41,6 +41,7 @@ from napari_unfold.files.localizations import read_localizations
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack, as_stack
+from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Event, Note, run_to_end
 from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
@@ -49,9 +50,9 @@ from napari_unfold.tables.evaluate import evaluate
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PIXEL_NM = 100.0
-SCMOS = Camera(offset_adu=100, adu_per_photon=2, excess_noise=1, read_noise_photons=1.2)
-SCMOS_HOT = Camera(offset_adu=100, adu_per_photon=2, excess_noise=1, read_noise_photons=1.5)
-EMCCD = Camera(offset_adu=100, adu_per_photon=2, excess_noise=2, read_noise_photons=0)
+SCMOS = Camera(type="scmos", offset_adu=100, adu_per_photon=2, read_noise_photons=1.2)
+SCMOS_HOT = Camera(type="scmos", offset_adu=100, adu_per_photon=2, read_noise_photons=1.5)
+EMCCD = Camera(type="emccd", offset_adu=100, adu_per_photon=2, read_noise_photons=0)
 NAME_WIDTH, CELL_WIDTHS = 34, (6, 6, 6, 6, 15, 13, 6)
 HEADINGS = ("J 50", "J 100", "J 250", "E", "molecules", "photons", "s")
 
@@ -149,23 +150,19 @@ class Conditions:
 
     def recipe(self, true: Acquisition, stack: Stack, frames: slice) -> tuple[Recipe, list[str]]:
         """Return the settings, and what could not be told from the stack."""
-        sigma_nm, offset, gain = (
-            true.sigma_nm * self.psf_scale,
-            true.camera.offset_adu if self.offset_adu is None else self.offset_adu,
-            true.camera.adu_per_photon * self.gain_factor,
-        )
-        missing = []
+        sigma_nm, camera, missing = true.sigma_nm * self.psf_scale, true.camera, ()
         if self.auto:
-            known = true.camera.excess_noise, true.camera.read_noise_photons
-            found = run_to_end(estimate(stack, true.camera, frames))
-            missing = list(found.notes)
+            camera = Camera(type=camera.type)
+            found = run_to_end(estimate(stack, camera, frames))
+            missing = found.notes
             if found.psf_sigma_px:
                 sigma_nm = found.psf_sigma_px.value * PIXEL_NM
-            if found.transfer:
-                gain = found.transfer.adu_per_photon(known[0]).value
-                offset = found.transfer.offset_adu(*known).value
-        camera = true.camera.model_copy(update={"offset_adu": offset, "adu_per_photon": gain})
-        return Recipe(optics=Optics(psf_sigma_nm=sigma_nm), camera=camera), missing
+        else:
+            changes = {"adu_per_photon": camera.adu_per_photon * self.gain_factor}
+            if self.offset_adu is not None:
+                changes["offset_adu"] = self.offset_adu
+            camera = camera.model_copy(update=changes)
+        return Recipe(optics=Optics(psf_sigma_nm=sigma_nm), camera=camera), list(missing)
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,8 @@ def judge(true: Acquisition, conditions: Conditions) -> Outcome:
     """Localize a stack and compare it with the truth."""
     frames, truth = true.load()
     if conditions.spoil:
-        SPOILT[conditions.spoil](frames, true.camera, np.random.default_rng(0))
+        camera = CameraModel.of(true.camera)
+        SPOILT[conditions.spoil](frames, camera, np.random.default_rng(0))
     stack = as_stack(frames, true.name, PIXEL_NM)
     span = conditions.frames or true.frames or slice(None)
     judged = range(len(frames))[span]
@@ -229,11 +227,12 @@ def judge(true: Acquisition, conditions: Conditions) -> Outcome:
         lines.append(line("  limit of one frame", numbers(true.limit)))
     if true.target:
         lines.append(line("  target", numbers(true.target)))
-    if conditions.auto or conditions.psf_scale != 1:
-        camera = recipe.camera
+    if conditions != Conditions(tables=conditions.tables, frames=conditions.frames):
+        camera = result.record["recipe"]["camera"]
         told = (
-            f"  told: PSF {recipe.optics.psf_sigma_nm:.1f} nm (true {true.sigma_nm:.1f}), offset "
-            f"{camera.offset_adu:.1f} ADU, gain {camera.adu_per_photon:.3f} ADU/photon"
+            f"  used: PSF {recipe.optics.psf_sigma_nm:.1f} nm (true {true.sigma_nm:.1f}), offset "
+            f"{camera['offset_adu']:.1f} ADU ({true.camera.offset_adu:g}), gain "
+            f"{camera['adu_per_photon']:.3f} ADU/photon ({true.camera.adu_per_photon:g})"
         )
         lines.append(told)
     return Outcome(lines, notes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.settings.microscope import Camera
+from napari_unfold.imaging.camera import CameraModel
 
 CLIPPED_PERCENT = 0.5
 """Share of the pixels that a saturated recording clips."""
@@ -17,13 +17,13 @@ HOT_ADU = 2000.0
 Frames = NDArray[np.float32]
 
 
-def dark_frame(frames: Frames, _: Camera, rng: np.random.Generator) -> None:
+def dark_frame(frames: Frames, _: CameraModel, rng: np.random.Generator) -> None:
     """One frame in the middle is all zero."""
     del rng
     frames[len(frames) // 2] = 0.0
 
 
-def lamp_half(frames: Frames, camera: Camera, rng: np.random.Generator) -> None:
+def lamp_half(frames: Frames, camera: CameraModel, rng: np.random.Generator) -> None:
     """From the middle on, half the light arrives.
 
     Halved grey values have a quarter of the noise's variance; the other quarter is added.
@@ -34,32 +34,32 @@ def lamp_half(frames: Frames, camera: Camera, rng: np.random.Generator) -> None:
     late[:] = np.rint(camera.offset_adu + light / 2.0 + rng.normal(0.0, np.sqrt(variance)))
 
 
-def dead_rows(frames: Frames, _: Camera, rng: np.random.Generator) -> None:
+def dead_rows(frames: Frames, _: CameraModel, rng: np.random.Generator) -> None:
     """Two neighbouring rows are zero in all frames."""
     del rng
     row = frames.shape[1] // 3
     frames[:, row : row + 2] = 0.0
 
 
-def hot_pixel(frames: Frames, _: Camera, rng: np.random.Generator) -> None:
+def hot_pixel(frames: Frames, _: CameraModel, rng: np.random.Generator) -> None:
     """One pixel is far too bright in all frames, and noisy."""
     y, x = frames.shape[1] // 2, 2 * frames.shape[2] // 3
     frames[:, y, x] += rng.poisson(HOT_ADU, len(frames))
 
 
-def saturated(frames: Frames, _: Camera, rng: np.random.Generator) -> None:
+def saturated(frames: Frames, _: CameraModel, rng: np.random.Generator) -> None:
     """Grey values end where the brightest pixels are."""
     del rng
     np.minimum(frames, np.percentile(frames, 100.0 - CLIPPED_PERCENT), out=frames)
 
 
-def nan(frames: Frames, _: Camera, rng: np.random.Generator) -> None:
+def nan(frames: Frames, _: CameraModel, rng: np.random.Generator) -> None:
     """One pixel of one frame is not a number."""
     del rng
     frames[len(frames) // 2, frames.shape[1] // 2, frames.shape[2] // 2] = np.nan
 
 
-SPOILT: Mapping[str, Callable[[Frames, Camera, np.random.Generator], None]] = {
+SPOILT: Mapping[str, Callable[[Frames, CameraModel, np.random.Generator], None]] = {
     "dark-frame": dark_frame,
     "lamp-half": lamp_half,
     "dead-rows": dead_rows,
