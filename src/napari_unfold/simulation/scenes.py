@@ -161,7 +161,7 @@ def acquire(
     microscope = microscope or SimulatedMicroscope()
     recipe = completed(recipe or MICROSCOPE)
     rng = np.random.default_rng(sample.seed)
-    # what surrounds the molecules draws its own numbers, so that it does not change them
+    # with numbers of its own, what surrounds molecules that stay on does not change them
     for_background, for_lamp, for_drift, for_depth, for_sensor = rng.spawn(5)
     shape = sample.height_px, sample.width_px
     pixel_nm = recipe.optics.pixel_size_nm
