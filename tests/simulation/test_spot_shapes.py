@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
@@ -55,6 +55,7 @@ def test_the_light_within_a_circle_is_rayleighs(radius_nm):
     y=st.floats(-0.5, 0.5), x=st.floats(-0.5, 0.5), depth=st.sampled_from([0.0, 400.0]),
     pixel_nm=st.sampled_from([65.0, 100.0, 160.0]),
 )  # fmt: skip
+@settings(max_examples=20)
 def test_pixels_hold_all_light_but_that_of_far_rings(y, x, depth, pixel_nm):
     side = 2 * math.ceil(REACH_NM / pixel_nm) + 5
     middle = side * pixel_nm / 2

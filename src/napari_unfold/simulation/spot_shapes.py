@@ -217,13 +217,12 @@ class PixelTable:
         simpson[1::2] = 4.0
         simpson[[0, -1]] = 1.0
         simpson /= 3.0 * samples
-        self.samples, self.half = samples, density.shape[0] // 2
         padded = np.pad(np.asarray(density, dtype=np.float64), samples)  # pixels half on its edge
         for axis in (0, 1):
             padded = ndimage.correlate1d(padded, simpson, axis, mode="constant")
-        self.middle = self.half + samples
-        self.of_pixels = padded
-        self._spline = ndimage.spline_filter(padded, order=3, mode="constant")
+        self.samples, self.middle = samples, padded.shape[0] // 2
+        at = np.arange(-self.middle, self.middle + 1) / samples
+        self._of_pixel = interpolate.RectBivariateSpline(at, at, padded)
 
     def add(
         self,
@@ -235,20 +234,14 @@ class PixelTable:
     ) -> None:
         """Add the light of molecules to an image ``(Y, X)`` in place."""
         reach = math.ceil(self.middle / self.samples)
-        offsets = np.arange(-reach, reach + 1)
-        pixels, coordinates = [], []
-        for position_nm in (y_nm, x_nm):
-            at = np.asarray(position_nm) / pixel_size_nm
-            pixel = np.floor(at).astype(int)[:, None] + offsets
-            pixels.append(pixel)
-            coordinates.append(self.middle + self.samples * (pixel + 0.5 - at[:, None]))
-        rows, columns = np.broadcast_arrays(coordinates[0][:, :, None], coordinates[1][:, None, :])
-        shares = ndimage.map_coordinates(
-            self._spline, [rows, columns], order=3, mode="constant", prefilter=False
-        )
-        rows, columns = np.broadcast_arrays(pixels[0][:, :, None], pixels[1][:, None, :])
-        seen = (rows >= 0) & (rows < image.shape[0]) & (columns >= 0) & (columns < image.shape[1])
-        np.add.at(image, (rows[seen], columns[seen]), (shares * photons[:, None, None])[seen])
+        for y, x, light in zip(y_nm / pixel_size_nm, x_nm / pixel_size_nm, photons, strict=True):
+            rows, columns = (
+                np.arange(max(0, math.floor(at) - reach), min(n, math.floor(at) + reach + 1))
+                for at, n in zip((y, x), image.shape, strict=True)
+            )
+            if len(rows) and len(columns):
+                seen = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+                image[seen] += light * self._of_pixel(rows + 0.5 - y, columns + 0.5 - x)
 
 
 _FINE_PER_BEAD_PIXEL = 8
