@@ -35,7 +35,7 @@ def cramer_rao_nm(
 
     steps = np.diag([1e-2, 1e-2, 1e-2])
     slopes = np.stack([(light(at + h) - light(at - h)) / (2.0 * h.max()) for h in steps])
-    weight = 1.0 / noise_variance(light(at) + background, made.recipe.camera)
+    weight = 1.0 / noise_variance(light(at) + background, made.camera)
     bound = np.linalg.inv(np.einsum("ipq,jpq,pq->ij", slopes, slopes, weight))
     return float(np.sqrt((bound[0, 0] + bound[1, 1]) / 2.0))
 

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from napari_unfold.estimation.estimate import Estimate, estimate
 from napari_unfold.files.stacks import as_stack
+from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import run_to_end
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import EMCCD
 
 CAMERAS = {
-    "EMCCD": Camera(offset_adu=100, adu_per_photon=2, excess_noise=2),
-    "sCMOS": Camera(offset_adu=100, adu_per_photon=0.5, excess_noise=1, read_noise_photons=1.5),
+    "EMCCD": EMCCD.settings(Camera(type="emccd")),
+    "sCMOS": CameraModel(100, 0.5, 1, read_noise_photons=1.5).settings(Camera(type="scmos")),
 }
 # frames, side in px, molecules per um2, photons, background, PSF sigma in px
 SCENES = [
@@ -57,10 +59,11 @@ def deviations(camera: Camera, scene: tuple[float, ...], seed: int) -> NDArray[n
         psf = found.psf_sigma_px * (1 / sigma)
         rows[0] = psf.value - 1, psf.standard_error
     if found.transfer is not None:
-        gain = found.transfer.adu_per_photon(camera.excess_noise) * (1 / camera.adu_per_photon)
-        offset = found.transfer.offset_adu(camera.excess_noise, camera.read_noise_photons)
+        true = CameraModel.of(camera)
+        gain = found.transfer.slope * (1 / (true.adu_per_photon * true.excess_noise))
+        offset = found.transfer.offset_adu(camera)
         rows[1] = gain.value - 1, gain.standard_error
-        rows[2] = offset.value - camera.offset_adu, offset.standard_error
+        rows[2] = offset.value - true.offset_adu, offset.standard_error
     return rows
 
 

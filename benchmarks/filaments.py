@@ -99,6 +99,7 @@ def part(images: TrainingSet, first: int, last: int) -> TrainingSet:
 
 
 def _width(frames: NDArray[np.float64]) -> Measured | None:
-    camera = Camera(offset_adu=0, adu_per_photon=1, excess_noise=1)
-    found: Measured | None = run_to_end(estimate(as_stack(frames), camera)).psf_sigma_px
+    found: Measured | None = run_to_end(
+        estimate(as_stack(frames), Camera(excess_noise=1))
+    ).psf_sigma_px
     return found

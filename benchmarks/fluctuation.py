@@ -66,7 +66,9 @@ def tubulin() -> None:
     """Sharpen the stack with a PSF known only from itself."""
     recipe = Recipe(
         optics=Optics(pixel_size_nm=100),
-        camera=Camera(offset_adu=0, adu_per_photon=4.2, excess_noise=2),  # var = 8.4 mean
+        camera=Camera(
+            type="emccd", offset_adu=0, adu_per_photon=4.2, read_noise_photons=0
+        ),  # var = 8.4 mean
         solver=Solver(upsampling=UPSAMPLING, iterations=FLUCTUATION_ITERATIONS),
     )
     emitters = np.loadtxt(TUBULIN / "emitters_yx_px.csv", delimiter=",")

@@ -31,6 +31,7 @@ from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Optics
 from napari_unfold.settings.recipe import Fidelity, Recipe, Solver
 from napari_unfold.simulation.scenes import Simulation
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 from napari_unfold.tables.evaluate import evaluate
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "deep-storm"
@@ -85,6 +86,7 @@ def published(fidelity: Fidelity) -> Iterator[str]:
         truth = read_localizations(SHARED / f"{name}_truth.csv")
         recipe = Recipe(
             optics=Optics(psf_sigma_nm=fwhm_nm / FWHM_PER_SIGMA),
+            camera=MICROSCOPE.camera,
             solver=Solver(fidelity=fidelity),
             localization=preset.localization,
         )

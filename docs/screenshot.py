@@ -15,8 +15,7 @@ import numpy as np
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_unfold.plugin import remember
-from napari_unfold.settings.microscope import Optics
-from napari_unfold.settings.recipe import Recipe
+from napari_unfold.simulation.simulated_microscope import MICROSCOPE
 
 PICTURE = Path(__file__).parent / "images" / "reconstruct.png"
 SIZE = (1360, 900)
@@ -32,10 +31,8 @@ def wait_ms(milliseconds: int) -> None:
 def reconstruct(viewer: napari.Viewer) -> None:
     """Run the dock widget on the stack in the viewer and wait for its end."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-unfold", "Unfold: reconstruct")
-    optics = Optics(pixel_size_nm=100, psf_sigma_nm=110)
-    recipe = Recipe(optics=optics)
     preset = widget.form.preset()
-    widget.form.set_value(recipe, None if preset is None else preset.name)
+    widget.form.set_value(MICROSCOPE, None if preset is None else preset.name)
     loop = QEventLoop()
     widget.runner.ended.connect(lambda outcome: loop.exit(0 if outcome.kind == "done" else 1))
     widget.run()

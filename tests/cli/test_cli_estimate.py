@@ -10,8 +10,6 @@ from typer.testing import CliRunner
 
 from napari_unfold.cli import app
 from napari_unfold.errors import InputError
-from napari_unfold.settings.microscope import Optics
-from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.scenes import simulate
 
 
@@ -27,22 +25,23 @@ def run(*arguments):
 def stack(tmp_path_factory):
     """Write a stack of an EMCCD (offset 100, 2 ADU/photon), FWHM 259 nm, without pixel size."""
     path = tmp_path_factory.mktemp("estimate") / "cells.tif"
-    recipe = Recipe(optics=Optics(psf_sigma_nm=110))
-    tifffile.imwrite(path, simulate("random", frames=40, recipe=recipe, seed=1).stack)
+    tifffile.imwrite(path, simulate("random", frames=40, seed=1).stack)
     return path
 
 
 def test_values_with_errors_and_the_options_for_reconstruct(stack):
-    lines = run(stack, "--pixel-size-nm", 120).splitlines()
+    lines = run(stack, "--camera", "emccd", "--pixel-size-nm", 120).splitlines()
     titles = ["PSF FWHM", "Camera offset", "Gain"]
     assert [line[:14].strip() for line in lines[:3]] == titles
     assert all("±" in line for line in lines[:3])
     options = shlex.split(lines[-1].partition(":")[2])
-    given = dict(zip(options[::2], map(float, options[1::2]), strict=True))
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert given.pop("--camera") == "emccd"
+    given = {flag: float(number) for flag, number in given.items()}
     assert given["--psf-fwhm-nm"] == pytest.approx(1.2 * 259, rel=0.03)
     assert given["--adu-per-photon"] == pytest.approx(2, rel=0.1)
     assert given["--camera-offset"] == pytest.approx(100, abs=6)
-    assert (given["--pixel-size-nm"], given["--excess-noise"]) == (120, 2)
+    assert given["--pixel-size-nm"] == 120
 
 
 def test_the_excess_noise_decides_on_the_gain(stack):
@@ -51,6 +50,13 @@ def test_the_excess_noise_decides_on_the_gain(stack):
     assert ccd[product]["value"] == pytest.approx(4, rel=0.1)
     assert ccd["adu_per_photon"]["value"] == pytest.approx(ccd[product]["value"])
     assert emccd["adu_per_photon"]["value"] == pytest.approx(emccd[product]["value"] / 2)
+
+
+def test_without_the_type_only_the_product_of_gain_and_excess_noise_shows(stack):
+    found = json.loads(run(stack, "--json"))
+    assert found["adu_per_photon"] is None
+    assert found["offset_adu"]["value"] == pytest.approx(100, abs=6)
+    assert "state the type with --camera" in run(stack)
 
 
 def test_an_assumed_pixel_size_is_said(stack):
