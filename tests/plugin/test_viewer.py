@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
 
 from .conftest import outer_corners, result_of
 
@@ -87,12 +88,16 @@ def test_the_widget_is_found_by_menu_and_lists_new_layers(viewer, widget) -> Non
     assert widget.stack.layer_row.editor.currentText() == "renamed"
 
 
-@pytest.mark.parametrize("sample", ["filaments", "random"])
+@pytest.mark.parametrize("sample", ["filaments", "random", "blinking", "cell", "scmos"])
 def test_samples_open_with_their_truth(viewer, sample: str) -> None:
     stack, truth = viewer.open_sample(PLUGIN, sample)
     assert isinstance(stack, Image)
     assert isinstance(truth, Points)
     assert not truth.visible
+    made = stack.metadata["napari_unfold"]
+    assert Recipe.model_validate(made["recipe"]).optics.psf_sigma_nm == 110
+    assert SimulatedSample.model_validate(made["sample"]).frames == len(stack.data)
+    SimulatedMicroscope.model_validate(made["microscope"])
     np.testing.assert_allclose(stack.scale, (1, 100, 100))
     first, last = outer_corners(stack)
     for point in truth.data[::500]:

@@ -3,20 +3,13 @@
 import numpy as np
 import pytest
 
-from napari_unfold.imaging.camera import CameraModel
-from napari_unfold.settings.microscope import Camera, Optics
-from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
 from napari_unfold.simulation.brightness import Brightness
 from napari_unfold.simulation.scenes import SEEN_SHARE, acquire, drift, simulate
 from napari_unfold.simulation.sensor import HOT_READ_NOISE, sensor
+from napari_unfold.simulation.simulated_microscope import SCMOS, SCMOS_MICROSCOPE
 from napari_unfold.simulation.structures import structure
 from napari_unfold.simulation.uneven_background import background_map, fading, flicker
-
-SCMOS = Recipe(
-    optics=Optics(psf_sigma_nm=110),
-    camera=Camera(type="scmos", offset_adu=100, adu_per_photon=2, read_noise_photons=1.5),
-)
 
 
 def sample(**settings):
@@ -126,7 +119,7 @@ def test_the_background_fades_and_the_lamp_flickers():
             frames=60, density_per_um2=0, background="gradient", background_contrast=4,
             background_bleaching_frames=100, lamp_flicker=0.1,
         ),
-        recipe=SCMOS,
+        recipe=SCMOS_MICROSCOPE,
     )  # fmt: skip
     expected = made.background * made.background_course[:, None, None]
     seen = photons_of(made)
@@ -169,9 +162,8 @@ def test_surroundings_do_not_change_the_molecules():
 
 
 def test_pixels_of_a_sensor_scatter_as_asked():
-    camera = CameraModel(100.0, 2.0, 1.0, 1.5)
     microscope = SimulatedMicroscope(gain_spread=0.05, offset_spread_adu=4, hot_pixels=0.03)
-    maps = sensor(camera, microscope, (300, 300), np.random.default_rng(0))
+    maps = sensor(SCMOS, microscope, (300, 300), np.random.default_rng(0))
     assert maps.offset_adu.mean() == pytest.approx(100, abs=0.1)
     assert maps.offset_adu.std() == pytest.approx(4, rel=0.02)
     assert np.log(maps.adu_per_photon / 2).std() == pytest.approx(0.05, rel=0.02)
@@ -179,7 +171,7 @@ def test_pixels_of_a_sensor_scatter_as_asked():
     assert hot.mean() == pytest.approx(0.03, abs=0.002)
     assert np.median(maps.read_noise_photons) == pytest.approx(1.5, rel=0.02)
     assert maps.read_noise_photons.max() < 1.6 * 1.5 * HOT_READ_NOISE[1]
-    assert sensor(camera, SimulatedMicroscope(), (8, 8), np.random.default_rng(0)) is None
+    assert sensor(SCMOS, SimulatedMicroscope(), (8, 8), np.random.default_rng(0)) is None
 
 
 def test_every_pixel_has_the_mean_and_the_variance_of_its_maps():
@@ -187,7 +179,7 @@ def test_every_pixel_has_the_mean_and_the_variance_of_its_maps():
     made = acquire(
         sample(frames=3000, height_px=16, width_px=16, density_per_um2=0, background_photons=40),
         SimulatedMicroscope(gain_spread=0.1, offset_spread_adu=5, hot_pixels=0.05),
-        recipe=SCMOS,
+        recipe=SCMOS_MICROSCOPE,
     )
     maps, stack = made.sensor, made.stack.astype(float)
     variance = maps.adu_per_photon**2 * 40 + maps.variance_adu2

@@ -54,6 +54,9 @@ class Simulation:
         As a factor to `background`.
     drift_nm : array (T, 2)
         How far the sample has moved in y and x.
+    sample : SimulatedSample
+    microscope : SimulatedMicroscope
+        What was asked for.
     sensor : Sensor or None
         Maps of the camera, if its pixels differ.
     """
@@ -65,7 +68,9 @@ class Simulation:
     lamp: NDArray[np.float64]
     background_course: NDArray[np.float64]
     drift_nm: NDArray[np.float64]
-    sensor: Sensor | None = None
+    sample: SimulatedSample
+    microscope: SimulatedMicroscope
+    sensor: Sensor | None
 
     @property
     def camera(self) -> CameraModel:
@@ -198,6 +203,8 @@ def acquire(
         lamp=lamp,
         background_course=course,
         drift_nm=drift_nm,
+        sample=sample,
+        microscope=microscope,
         sensor=maps,
     )
 

@@ -8,10 +8,12 @@ from napari_unfold.settings.recipe import Recipe
 
 SIGMA_NM = 110.0
 EMCCD = CameraModel(offset_adu=100.0, adu_per_photon=2.0, excess_noise=2.0, read_noise_photons=0.0)
+SCMOS = CameraModel(offset_adu=100.0, adu_per_photon=2.0, excess_noise=1.0, read_noise_photons=1.5)
 MICROSCOPE = Recipe(
     optics=Optics(pixel_size_nm=100.0, psf_sigma_nm=SIGMA_NM),
     camera=EMCCD.settings(Camera(type="emccd")),
 )
+SCMOS_MICROSCOPE = Recipe(optics=MICROSCOPE.optics, camera=SCMOS.settings(Camera(type="scmos")))
 
 
 def completed(recipe: Recipe) -> Recipe:
