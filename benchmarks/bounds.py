@@ -79,7 +79,7 @@ def rmse_over_bound(found: pd.DataFrame, made: Simulation, tolerance_nm: float =
     out of focus, and cameras whose pixels differ.
     """
     truth, optics = made.truth, made.recipe.optics
-    if made.microscope.psf != "gaussian" or made.sample.depth_nm or made.sensor:
+    if made.instrument.psf != "gaussian" or made.sample.depth_nm or made.sensor:
         return math.nan
     sigma = optics.psf_sigma_nm or 0.0
     far = ISOLATED_SIGMA * sigma

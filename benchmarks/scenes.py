@@ -14,7 +14,7 @@ from napari_unfold.jobs import run_to_end
 from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Fidelity, Localization, Recipe, Solver
-from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
+from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.scenes import Simulation, acquire
 from napari_unfold.tables.evaluate import Score, evaluate
@@ -26,7 +26,7 @@ TOLERANCES_NM = (50.0, 100.0, 250.0)
 class Scene:
     """What to simulate: molecules per square micrometre, photons, background, camera.
 
-    `sample` and `microscope` hold whatever else `SimulatedSample` and `SimulatedMicroscope` know,
+    `sample` and `instrument` hold whatever else `Sample` and `Instrument` know,
     and `name` says what that is.
     """
 
@@ -40,7 +40,7 @@ class Scene:
     read_noise: float = 0.0
     name: str = ""
     sample: Mapping[str, Any] = field(default_factory=dict)
-    microscope: Mapping[str, Any] = field(default_factory=dict)
+    instrument: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -54,7 +54,7 @@ class Scene:
             optics=Optics(psf_sigma_nm=self.sigma_nm),
             camera=Camera(excess_noise=self.excess_noise, read_noise_photons=self.read_noise),
         )
-        sample = SimulatedSample(
+        sample = Sample(
             scene=self.kind,
             frames=self.frames,
             density_per_um2=self.density_per_um2,
@@ -63,7 +63,7 @@ class Scene:
             seed=seed,
             **self.sample,
         )
-        return acquire(sample, SimulatedMicroscope(**self.microscope), recipe=recipe)
+        return acquire(sample, Instrument(**self.instrument), recipe=recipe)
 
 
 def real(name: str, density_per_um2: float, **more: Any) -> Scene:
@@ -91,8 +91,8 @@ def realistic(density_per_um2: float) -> tuple[Scene, ...]:
             ("blinking, flicker of 10 %", {"sample": {"lamp_flicker": 0.1}}),
             ("blinking, 300 nm deep", {"sample": {"depth_nm": 300.0}}),
             ("blinking, drift of 100 nm", {"sample": {"drift_nm": 100.0}}),
-            ("blinking, 3 % hot pixels", {"microscope": hot}),
-            ("blinking, Airy", {"microscope": {"psf": "airy"}}),
+            ("blinking, 3 % hot pixels", {"instrument": hot}),
+            ("blinking, Airy", {"instrument": {"psf": "airy"}}),
         )
     )
 

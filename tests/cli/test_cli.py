@@ -17,6 +17,7 @@ from napari_unfold.files.localizations import read_localizations
 
 CAMERA = ("--camera", "emccd", "--camera-offset", "100", "--adu-per-photon", "2")
 PSF = ("--psf-fwhm-nm", "258", *CAMERA)
+CAMERA_MAPS = ("offset", "gain", "variance")
 QUICK = ("--preset", "none", "--iterations", "30")
 
 
@@ -64,6 +65,24 @@ def test_simulate_writes_a_stack_and_its_truth(folder):
     assert tifffile.imread(folder / "cells.tif").shape == (5, 24, 24)
     truth = read_localizations(folder / "cells_truth.csv")
     assert len(truth) / 5 == pytest.approx(2 * 2.4**2, rel=0.4)
+
+
+def test_simulate_writes_what_surrounds_the_molecules(tmp_path):
+    done = napari_unfold(
+        "simulate", tmp_path / "cells.tif", "--frames", 6, "--size", 32, "--height", 24,
+        "--on-frames", 4, "--background-shape", "cells", "--hot-pixels", 0.1, "--camera", "scmos",
+        "--density", 1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert tifffile.imread(tmp_path / "cells.tif").shape == (6, 24, 32)
+    background = tifffile.imread(tmp_path / "cells_background.tif")
+    assert background.max() / background.min() == pytest.approx(5)
+    maps = {name: tifffile.imread(tmp_path / f"cells_{name}.tif") for name in CAMERA_MAPS}
+    assert {image.shape for image in maps.values()} == {(24, 32)}
+    assert 0.03 < (maps["variance"] > 4 * np.median(maps["variance"])).mean() < 0.2
+    wrong = napari_unfold("simulate", tmp_path / "cells.tif", "--lamp-flicker", 3)
+    assert wrong.returncode == 2
+    assert "--lamp-flicker" in wrong.stderr
 
 
 def test_the_whole_job(folder, tmp_path):
@@ -159,7 +178,7 @@ def test_help(command):
         (["--psf-fwhm-nm", "258"], "type of the camera is missing"),
         (["--psf-fwhm-nm", "258", "--camera", "emccd"], "(option --camera-offset)"),
         (["--psf-fwhm-nm", "2.58"], "check both numbers and their units"),
-        (["--psf-fwhm-nm", "-258"], "--psf-fwhm-nm: -258"),
+        (["--psf-fwhm-nm", "-258"], "PSF FWHM of -258"),
         (["--psf-sigma-nm", "-110"], "PSF sigma (nm)"),
         (["--psf-fwhm-nm", "258", "--psf-sigma-nm", "110"], "given twice"),
         ([*PSF, "--pixel-size-nm", "0"], "Pixel size (nm)"),

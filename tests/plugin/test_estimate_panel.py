@@ -161,6 +161,7 @@ def test_a_simulated_stack_from_the_button_to_the_form(viewer, qtbot) -> None:
     widget = ReconstructWidget(viewer)
     qtbot.addWidget(widget)
     panel = widget.settings.estimates
+    widget.settings.camera.rows[0].editor.set_value("emccd")
     with qtbot.waitSignal(panel.runner.ended, timeout=60_000):
         panel.button.click()
     panel.all_button.click()

@@ -8,10 +8,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
 
+from napari_unfold.cli.options import SECTIONS
 from napari_unfold.files.presets import Preset
 from napari_unfold.plugin.forms.editors import AutoEdit, NumberEdit
+from napari_unfold.plugin.forms.fluctuation_form import FluctuationForm
 from napari_unfold.plugin.forms.psf import PsfEdit
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
+from napari_unfold.plugin.forms.table_tasks import SettingsTask, all_tasks
+from napari_unfold.plugin.forms.train_form import TrainForm
 from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.simulation.simulated_microscope import MICROSCOPE
@@ -51,12 +55,41 @@ def row_of(form: RecipeForm, key: str):
     return next(row for row in form.rows if row.key == key)
 
 
-def test_every_setting_of_the_model_has_a_row(form: RecipeForm) -> None:
-    keys = {row.key for row in form.rows}
-    for section, field in Recipe.model_fields.items():
-        for name in field.annotation.model_fields:
-            # the PSF has three fields and one editor
-            assert f"{section}.{name}" in keys or name.startswith("psf_"), name
+def test_every_setting_has_a_row_in_a_form(form: RecipeForm, qtbot: QtBot) -> None:
+    forms = [form, TrainForm(), FluctuationForm()]
+    tasks = [task.form for task in all_tasks() if isinstance(task, SettingsTask)]
+    for made in (*forms[1:], *tasks):
+        qtbot.addWidget(made)
+    keys = {row.key for made in (*forms, *tasks) for row in made.rows}
+    settings = {f"{s}.{name}" for s, model in SECTIONS.items() for name in model.model_fields}
+    # the PSF has three settings and one editor; what is simulated has no form, but samples
+    elsewhere = ("optics.psf_", "sample.", "instrument.")
+    assert {key for key in settings - keys if not key.startswith(elsewhere)} == set()
+
+
+def test_the_camera_shows_its_type_first_and_excess_noise_only_if_that_does_not_tell_it(
+    form: RecipeForm,
+) -> None:
+    rows = form.camera.rows
+    assert [row.key for row in rows][:2] == ["camera.type", "camera.offset_adu"]
+    assert row_of(form, "camera.adu_per_photon").editor.placeholderText() == "estimated"
+    excess = row_of(form, "camera.excess_noise")
+    for kind, hidden in (("other", False), ("scmos", True), ("emccd", True)):
+        row_of(form, "camera.type").editor.set_value(kind)
+        assert excess.editor.isHidden() == excess.label.isHidden() == hidden
+    # settings of before know the number and not the type
+    form.set_value(Recipe.model_validate(ODD))
+    assert not excess.editor.isHidden()
+    assert form.value().camera.known_excess_noise == 1
+
+
+def test_the_type_of_the_camera_is_asked_for(form: RecipeForm) -> None:
+    fill(form)
+    for kind in ("ccd", None):
+        row_of(form, "camera.type").editor.set_value(kind)
+    assert [error.field for error in form.errors()] == ["camera.type"]
+    row_of(form, "camera.type").editor.set_value("other")
+    assert [error.field for error in form.errors()] == ["camera.excess_noise"]
 
 
 def test_a_recipe_is_shown_and_read_back_digit_for_digit(form: RecipeForm) -> None:
@@ -82,7 +115,7 @@ def test_numbers_are_never_rounded(qtbot: QtBot, number: float) -> None:
 
 def test_pixel_size_and_psf_must_be_given(form: RecipeForm) -> None:
     missing = {error.field for error in form.errors()}
-    assert missing == {"optics.pixel_size_nm", "optics.psf_sigma_nm"}
+    assert missing == {"optics.pixel_size_nm", "optics.psf_sigma_nm", "camera.type"}
     fill(form)
     assert form.errors() == []
 

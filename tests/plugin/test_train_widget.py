@@ -442,9 +442,9 @@ def test_a_training_goes_on_from_what_was_learned_last_or_from_a_preset(widget, 
 
 def test_the_details_of_the_loss_reach_the_training(widget):
     editors = {row.key: row.editor for row in widget.form.details.rows}
-    editors["training.steepness"].set_value(0.2)
+    editors["training.softness"].set_value(0.2)
     editors["training.full_pixel"].set_value(255.0)
-    assert widget.form.training_value().steepness == 0.2
+    assert widget.form.training_value().softness == 0.2
     assert widget.form.training_value().full_pixel == 255
-    editors["training.steepness"].set_value(3.0)
+    editors["training.softness"].set_value(3.0)
     assert "Softness" in str(widget.form.errors()[0])

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.settings.recipe import Recipe
-from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
+from napari_unfold.settings.simulation import Instrument, Sample
 
 from .conftest import outer_corners, result_of
 
@@ -96,8 +96,8 @@ def test_samples_open_with_their_truth(viewer, sample: str) -> None:
     assert not truth.visible
     made = stack.metadata["napari_unfold"]
     assert Recipe.model_validate(made["recipe"]).optics.psf_sigma_nm == 110
-    assert SimulatedSample.model_validate(made["sample"]).frames == len(stack.data)
-    SimulatedMicroscope.model_validate(made["microscope"])
+    assert Sample.model_validate(made["sample"]).frames == len(stack.data)
+    Instrument.model_validate(made["instrument"])
     np.testing.assert_allclose(stack.scale, (1, 100, 100))
     first, last = outer_corners(stack)
     for point in truth.data[::500]:

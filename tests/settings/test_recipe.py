@@ -11,7 +11,7 @@ from napari_unfold.settings.recipe import Recipe, Solver
 def refused(section, **values):
     with pytest.raises(ValidationError) as error:
         section(**values)
-    return explain(error.value)
+    return explain(error.value, section)
 
 
 def test_every_setting_has_a_title_an_explanation_and_its_unit():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
+from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.simulation.brightness import Brightness
 from napari_unfold.simulation.scenes import SEEN_SHARE, acquire, drift, simulate
 from napari_unfold.simulation.sensor import HOT_READ_NOISE, sensor
@@ -13,7 +13,7 @@ from napari_unfold.simulation.uneven_background import background_map, fading, f
 
 
 def sample(**settings):
-    return SimulatedSample.model_validate({"scene": "random", "seed": 3, **settings})
+    return Sample.model_validate({"scene": "random", "seed": 3, **settings})
 
 
 def photons_of(made):
@@ -156,14 +156,14 @@ def test_surroundings_do_not_change_the_molecules():
     plain = acquire(sample(frames=10, on_frames=2))
     uneven = acquire(
         sample(frames=10, on_frames=2, background="cells", depth_nm=200),
-        SimulatedMicroscope(psf="airy", hot_pixels=0.02),
+        Instrument(psf="airy", hot_pixels=0.02),
     )
     assert plain.truth.equals(uneven.truth)
 
 
 def test_pixels_of_a_sensor_scatter_as_asked():
-    microscope = SimulatedMicroscope(gain_spread=0.05, offset_spread_adu=4, hot_pixels=0.03)
-    maps = sensor(SCMOS, microscope, (300, 300), np.random.default_rng(0))
+    instrument = Instrument(gain_spread=0.05, offset_spread_adu=4, hot_pixels=0.03)
+    maps = sensor(SCMOS, instrument, (300, 300), np.random.default_rng(0))
     assert maps.offset_adu.mean() == pytest.approx(100, abs=0.1)
     assert maps.offset_adu.std() == pytest.approx(4, rel=0.02)
     assert np.log(maps.adu_per_photon / 2).std() == pytest.approx(0.05, rel=0.02)
@@ -171,14 +171,14 @@ def test_pixels_of_a_sensor_scatter_as_asked():
     assert hot.mean() == pytest.approx(0.03, abs=0.002)
     assert np.median(maps.read_noise_photons) == pytest.approx(1.5, rel=0.02)
     assert maps.read_noise_photons.max() < 1.6 * 1.5 * HOT_READ_NOISE[1]
-    assert sensor(SCMOS, SimulatedMicroscope(), (8, 8), np.random.default_rng(0)) is None
+    assert sensor(SCMOS, Instrument(), (8, 8), np.random.default_rng(0)) is None
 
 
 def test_every_pixel_has_the_mean_and_the_variance_of_its_maps():
     """Photon transfer of each pixel: mean ``offset + gain b``, variance ``gain^2 b + read``."""
     made = acquire(
         sample(frames=3000, height_px=16, width_px=16, density_per_um2=0, background_photons=40),
-        SimulatedMicroscope(gain_spread=0.1, offset_spread_adu=5, hot_pixels=0.05),
+        Instrument(gain_spread=0.1, offset_spread_adu=5, hot_pixels=0.05),
         recipe=SCMOS_MICROSCOPE,
     )
     maps, stack = made.sensor, made.stack.astype(float)
@@ -192,5 +192,5 @@ def test_every_pixel_has_the_mean_and_the_variance_of_its_maps():
 
 
 def test_the_recipe_names_the_gaussian_most_like_an_airy_pattern():
-    made = acquire(sample(frames=1), SimulatedMicroscope(psf="airy"))
+    made = acquire(sample(frames=1), Instrument(psf="airy"))
     assert made.recipe.optics.psf_sigma_nm == pytest.approx(0.21 * 600 / 1.4, rel=0.03)

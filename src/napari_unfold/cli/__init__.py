@@ -6,20 +6,34 @@ import sys
 
 import typer
 
-from napari_unfold.cli import tables
-from napari_unfold.cli.commands import app
-from napari_unfold.cli.estimate import estimate
-from napari_unfold.cli.fluctuation import fluctuation
-from napari_unfold.cli.options import FLAGS
-from napari_unfold.cli.train import train
+from napari_unfold.cli import table_commands
+from napari_unfold.cli.demo_command import demo
+from napari_unfold.cli.estimate_command import estimate
+from napari_unfold.cli.evaluate_command import evaluate
+from napari_unfold.cli.fluctuation_command import fluctuation
+from napari_unfold.cli.options import flag_of
+from napari_unfold.cli.presets_command import presets_app
+from napari_unfold.cli.reconstruct_command import reconstruct
+from napari_unfold.cli.simulate_command import simulate
+from napari_unfold.cli.train_command import train
 from napari_unfold.errors import UnfoldError
 
-tables.add_to(app)
-app.command()(train)
-app.command()(estimate)
-app.command()(fluctuation)
-
 __all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="napari-unfold",
+    help="Super-resolution microscopy: frame stacks become images and localizations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # units stand in square brackets, which rich would take for markup
+)
+for command in (reconstruct, simulate, evaluate, demo):
+    app.command()(command)
+app.add_typer(presets_app, name="presets")
+table_commands.add_to(app)
+for command in (train, estimate, fluctuation):
+    app.command()(command)
 
 
 def main() -> None:
@@ -27,6 +41,6 @@ def main() -> None:
     try:
         app()
     except UnfoldError as error:
-        flag = FLAGS.get(error.field or "")
+        flag = flag_of(error.field)
         typer.echo(f"Error: {error}" + (f" (option {flag})" if flag else ""), err=True)
         sys.exit(2)

@@ -1,177 +1,224 @@
-"""Options that several commands share, and how their texts become settings."""
+"""Options of the command line, made from the settings, and the few that are none of theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
-from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from napari_unfold.errors import UnfoldError
-from napari_unfold.settings.explain import explain
-from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, CameraType, Optics
-from napari_unfold.settings.recipe import Fidelity, Solver
-from napari_unfold.settings.section import Section
+from napari_unfold.settings.explain import checked
+from napari_unfold.settings.fluctuation import Fluctuation
+from napari_unfold.settings.microscope import Background, Camera, Optics
+from napari_unfold.settings.recipe import Localization, Recipe, Solver
+from napari_unfold.settings.section import Said, Section
+from napari_unfold.settings.simulation import Instrument, Sample
+from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution
+from napari_unfold.settings.training import Training
 
-FLAGS = {
-    "optics.pixel_size_nm": "--pixel-size-nm",
-    "optics.psf_sigma_nm": "--psf-fwhm-nm or --psf-sigma-nm",
-    "optics.psf_image": "--psf-image",
-    "optics.psf_image_pixel_nm": "--psf-image-pixel-nm",
-    "camera.type": "--camera",
-    "camera.offset_adu": "--camera-offset",
-    "camera.adu_per_photon": "--adu-per-photon",
-    "camera.excess_noise": "--excess-noise",
-    "camera.read_noise_photons": "--read-noise-photons",
-    "background.photons": "--background",
-    "solver.fidelity": "--fidelity",
-    "solver.upsampling": "--upsampling",
-    "solver.iterations": "--iterations",
-    "solver.molecule_photons": "--molecule-photons",
-    "training.outer_iterations": "--steps",
-    "training.frames": "--training-frames",
-    "training.density_per_um2": "--density",
-    "fluctuation.image": "--image",
-    "fluctuation.psf_from": "--psf",
-    "fluctuation.weight": "--weight",
-    "fluctuation.block_frames": "--block-frames",
-    "fluctuation.learning_steps": "--learning-steps",
-    "training.steepness": "--steepness",
-    "training.huber_width": "--huber-width",
-    "training.full_pixel": "--full-pixel",
-    "preset": "--preset",
-    "frames": "--frames",
-    "device": "--device",
-    "conditions": "--where",
-    "merging.radius": "--radius-nm or --radius-uncertainties",
-    "merging.radius_unit": "--radius-nm",
-    "merging.dark_frames": "--dark-frames",
-    "drift.blocks": "--blocks",
-    "drift.largest_drift_nm": "--largest-drift-nm",
-    "rendering.pixel_size_nm": "--pixel-size-nm",
-    "rendering.width_nm": "--width-nm",
-    "rendering.weight": "--weight",
-    "resolution.halves": "--halves",
-    "resolution.pixel_size_nm": "--pixel-size-nm",
-    "camera_pixel_nm": "--camera-pixel-nm",
-}
-"""The option behind each field that an error may name."""
+_Model = TypeVar("_Model", bound=Section)
 
-DEFAULT_PIXEL_SIZE_NM = 100.0
-
-
-def help_of(section: type[Section], field: str, extra: str = "") -> str:
-    """Help text of an option, from the description of its setting."""
-    info = section.model_fields[field]
-    unit = (info.json_schema_extra or {}).get("unit", "")  # type: ignore[union-attr]
-    return f"{info.description}{extra}" + (f" [{unit}]" if unit else "")
-
+SECTIONS: dict[str, type[Section]] = {
+    model.section_name(): model
+    for model in (
+        Optics, Camera, Background, Solver, Localization, Training, Fluctuation,
+        Merging, Drift, Rendering, Resolution, Sample, Instrument,
+    )
+}  # fmt: skip
+"""All settings by the first part of their paths."""
 
 StackArgument = Annotated[Path, typer.Argument(help="Frame stack: TIFF, OME-TIFF or NumPy file.")]
-PixelSize = Annotated[
-    float | None,
-    typer.Option(
-        "--pixel-size-nm",
-        help=help_of(
-            Optics,
-            "pixel_size_nm",
-            f" Default: as the file states, else {DEFAULT_PIXEL_SIZE_NM:g}.",
-        ),
-    ),
-]
-PsfFwhm = Annotated[
-    float | None,
-    typer.Option("--psf-fwhm-nm", help="Full width at half maximum of the Gaussian PSF. [nm]"),
-]
-PsfSigma = Annotated[
-    float | None, typer.Option("--psf-sigma-nm", help=help_of(Optics, "psf_sigma_nm"))
-]
-CameraOption = Annotated[CameraType | None, typer.Option("--camera", help=help_of(Camera, "type"))]
-CameraOffset = Annotated[
-    float | None, typer.Option("--camera-offset", help=help_of(Camera, "offset_adu"))
-]
-AduPerPhoton = Annotated[
-    float | None, typer.Option("--adu-per-photon", help=help_of(Camera, "adu_per_photon"))
-]
-ExcessNoise = Annotated[
-    float | None, typer.Option("--excess-noise", help=help_of(Camera, "excess_noise"))
-]
-ReadNoise = Annotated[
-    float | None, typer.Option("--read-noise-photons", help=help_of(Camera, "read_noise_photons"))
-]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option("--device", help="Where to compute; 'auto' takes the GPU if there is one."),
 ]
-FidelityOption = Annotated[Fidelity, typer.Option("--fidelity", help=help_of(Solver, "fidelity"))]
-UpsamplingOption = Annotated[int, typer.Option("--upsampling", help=help_of(Solver, "upsampling"))]
 FramesOption = Annotated[
     str | None,
     typer.Option(
         "--frames", help="A:B uses the frames from A up to, not including, B, counted from 0."
     ),
 ]
+Values = Mapping[str, Mapping[str, Any]]
+"""Raw values of settings, by section and name."""
 
 
-@contextmanager
-def settings_checked() -> Iterator[None]:
-    """Explain settings out of range in one sentence."""
-    try:
-        yield
-    except ValidationError as error:
-        raise explain(error) from error
+@dataclass(frozen=True)
+class Stated:
+    """What was stated in the options of a command, and what it takes for the rest.
+
+    Attributes
+    ----------
+    values, usual : dict
+        Raw values by section and name: as stated, and where this command differs from the
+        defaults of the models.
+    """
+
+    values: Values
+    usual: Values
+
+    def assuming(self, values: Values) -> Stated:
+        """Return the same, with values that hold where nothing is stated."""
+        return Stated(self.values, {**self.usual, **values})
+
+    def section(self, model: type[_Model]) -> _Model:
+        """Return the settings of one section; raises `InputError` if one cannot be used."""
+        return checked(model, self._merged(model.section_name()))
+
+    def recipe(self, known: Values | None = None) -> Recipe:
+        """Return the recipe; raises `InputError` if a setting cannot be used.
+
+        Parameters
+        ----------
+        known : dict, optional
+            Values that hold where nothing is stated, as from a file or a preset.
+        """
+        return checked(Recipe, {name: self._merged(name, known) for name in Recipe.model_fields})
+
+    def _merged(self, section: str, known: Values | None = None) -> dict[str, Any]:
+        stated = self.values.get(section, {})
+        assumed = {**self.usual.get(section, {}), **(known or {}).get(section, {})}
+        for name, field in SECTIONS[section].model_fields.items():
+            if assumed.get(name) is None or stated.keys() & Said.of(field).also.keys():
+                assumed.pop(name, None)
+        return {**assumed, **stated}
 
 
-def sigma_nm_of(fwhm_nm: float | None, sigma_nm: float | None) -> float | None:
-    """Return the sigma of a PSF given one way or the other, or not at all."""
-    if fwhm_nm is not None and sigma_nm is not None:
-        raise UnfoldError("the PSF is given twice", "Use --psf-fwhm-nm or --psf-sigma-nm")
-    if fwhm_nm is not None and not fwhm_nm > 0:
-        raise UnfoldError(f"--psf-fwhm-nm: {fwhm_nm:g} nm cannot be", "Give a positive number")
-    return fwhm_nm / FWHM_PER_SIGMA if fwhm_nm is not None else sigma_nm
+def takes_settings(
+    *paths: str, usual: Values | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of some settings; it finds what was stated in ``stated``.
+
+    Parameters
+    ----------
+    *paths : str
+        Sections (``"camera"``) or single settings (``"solver.iterations"``).
+    usual : dict, optional
+        Values by section and name where this command differs from the defaults of the models.
+    """
+    usual = usual or {}
+    options = {p.name: (p, s, n) for path in paths for p, s, n in _parameters(path, usual)}
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**given: Any) -> None:
+            values: dict[str, dict[str, Any]] = {}
+            for key in options.keys() & given.keys():
+                _, section, name = options[key]
+                if (value := given.pop(key)) is not None:
+                    values.setdefault(section, {})[name] = value
+            command(stated=Stated(values, usual), **given)
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "stated"]
+        made = [parameter for parameter, _, _ in options.values()]
+        run.__signature__ = inspect.Signature([*kept, *made])  # type: ignore[attr-defined]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__annotations__ = {}
+        return run
+
+    return decorated
 
 
-def acquisition(
-    pixel_size_nm: float | None,
-    psf_fwhm_nm: float | None,
-    psf_sigma_nm: float | None,
-    camera: CameraType | None,
-    camera_offset: float | None,
-    adu_per_photon: float | None,
-    excess_noise: float | None,
-    read_noise_photons: float | None,
-    **bead: Any,
-) -> dict[str, Any]:
-    """Return the sections optics and camera of a recipe, not yet validated."""
-    return {
-        "optics": {
-            "pixel_size_nm": DEFAULT_PIXEL_SIZE_NM if pixel_size_nm is None else pixel_size_nm,
-            "psf_sigma_nm": sigma_nm_of(psf_fwhm_nm, psf_sigma_nm),
-            **bead,
-        },
-        "camera": {
-            "type": camera,
-            "offset_adu": camera_offset,
-            "adu_per_photon": adu_per_photon,
-            "excess_noise": excess_noise,
-            "read_noise_photons": read_noise_photons,
-        },
-    }
+def flags_of(name: str, field: FieldInfo) -> list[str]:
+    """Return the names of the option of a field, the usual one first."""
+    return Said.of(field).flag.split() or [_flag(name)]
 
 
-def number_or(word: str, text: str, option: str) -> Any:
-    """Parse an option that takes a number or a word."""
-    if text == word:
-        return word
-    try:
-        return float(text)
-    except ValueError:
-        raise UnfoldError(
-            f"{option}: '{text}' is neither a number nor '{word}'", "Check its spelling"
-        ) from None
+def flag_of(path: str | None) -> str:
+    """Return the option behind a path that an error names, or nothing."""
+    if path in _OTHER_FLAGS:
+        return _OTHER_FLAGS[path]
+    section, _, name = (path or "").partition(".")
+    fields = SECTIONS[section].model_fields if section in SECTIONS else {}
+    if name not in fields:
+        return ""
+    also = [_flag(other) for other in Said.of(fields[name]).also]
+    return " or ".join([flags_of(name, fields[name])[0], *also])
+
+
+_OTHER_FLAGS: dict[str | None, str] = {
+    "preset": "--preset",
+    "frames": "--frames",
+    "device": "--device",
+    "conditions": "--where",
+    "camera_pixel_nm": "--camera-pixel-nm",
+}
+"""The options of fields that are no settings."""
+
+
+def _parameters(path: str, usual: Values) -> Iterator[tuple[inspect.Parameter, str, str]]:
+    """Yield the parameters of one path, each with its section and the name of its value."""
+    section, _, only = path.partition(".")
+    for name, field in SECTIONS[section].model_fields.items():
+        if only in ("", name):
+            default = usual.get(section, {}).get(name, field.default)
+            kind, extra = _kind(field, flags_of(name, field)[0])
+            text = f"{field.description}{_default_text(default)}{_unit_text(field)}"
+            flags = flags_of(name, field)
+            yield _parameter(f"{section}__{name}", kind, flags, text, **extra), section, name
+            for other, description in Said.of(field).also.items():
+                text = f"{description}{_unit_text(field)}"
+                yield (
+                    _parameter(f"{section}__{other}", float, [_flag(other)], text), section, other
+                )  # fmt: skip
+
+
+def _parameter(key: str, kind: Any, flags: list[str], text: str, **extra: Any) -> inspect.Parameter:
+    annotation = Annotated[kind | None, typer.Option(*flags, help=text, **extra)]
+    return inspect.Parameter(
+        key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def _kind(field: FieldInfo, flag: str) -> tuple[Any, dict[str, Any]]:
+    """Return the type of an option, and how its text is read if that takes more than the type."""
+    parts = [part for part in get_args(field.annotation) if part is not type(None)]
+    if get_origin(field.annotation) is Literal:
+        return field.annotation, {}
+    if Literal["auto"] in parts:
+        return str, {"parser": _AutoOrNumber(flag, Path in parts), "metavar": "auto|NUMBER"}
+    return parts[0] if parts else field.annotation, {}
+
+
+@dataclass
+class _AutoOrNumber:
+    """Read ``auto``, a number, or where a file is possible the name of a TIFF."""
+
+    flag: str
+    may_be_file: bool
+
+    def __call__(self, text: str) -> Any:
+        if text == "auto":
+            return text
+        if self.may_be_file and Path(text).suffix.lower() in {".tif", ".tiff"}:
+            return Path(text)
+        try:
+            number = float(text)
+        except ValueError:
+            raise UnfoldError(
+                f"{self.flag}: '{text}' is neither a number nor 'auto'", "Check its spelling"
+            ) from None
+        return int(number) if number.is_integer() else number
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _default_text(default: Any) -> str:
+    if default is None:
+        return ""
+    return f" Default: {default:g}." if isinstance(default, float) else f" Default: {default}."
+
+
+def _unit_text(field: FieldInfo) -> str:
+    unit = Said.of(field).unit
+    return f" [{unit}]" if unit else ""
 
 
 def frames_of(text: str | None) -> slice:
@@ -188,10 +235,3 @@ def frames_of(text: str | None) -> slice:
             f"--frames: '{text}' is not a range of frames",
             "Write A:B for the frames from A up to, not including, B, counted from 0",
         ) from None
-
-
-def background_of(text: str) -> Any:
-    """Parse ``auto``, a number, or the path of a map."""
-    if Path(text).suffix.lower() in {".tif", ".tiff"}:
-        return Path(text)
-    return number_or("auto", text, "--background")

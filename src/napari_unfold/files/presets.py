@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
+from napari_unfold.settings.explain import checked
 from napari_unfold.settings.recipe import Fidelity, Localization
 from napari_unfold.settings.section import Section
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -131,11 +132,9 @@ def _parse(text: str, where: str) -> Preset:
             field="preset",
         )
     try:
-        return Preset.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise _not_a_preset(where, f"{place}: {first['msg'].lower()}") from error
+        return checked(Preset, raw)
+    except InputError as error:
+        raise _not_a_preset(where, error.problem) from error
 
 
 def _not_a_preset(where: str, reason: str) -> InputError:

@@ -18,11 +18,11 @@ def huber(t: torch.Tensor, delta: float) -> torch.Tensor:
 
 
 def binarize(
-    x: torch.Tensor, threshold: torch.Tensor | float, steepness: float, top: float = 1.0
+    x: torch.Tensor, threshold: torch.Tensor | float, softness: float, top: float = 1.0
 ) -> torch.Tensor:
     """Smooth binarization (16): 0 below the threshold, `top` above, half of it at the threshold.
 
-    Between ``threshold (1 -+ steepness)`` it is the cubic ``3 s^2 - 2 s^3``, so that it is
+    Between ``threshold (1 -+ softness)`` it is the cubic ``3 s^2 - 2 s^3``, so that it is
     differentiable in the threshold too (17), (18).
 
     Parameters
@@ -31,13 +31,13 @@ def binarize(
         Photons per fine pixel.
     threshold : tensor or float
         Photons (the paper's sigma).
-    steepness : float
+    softness : float
         Half width of the transition relative to the threshold (the paper's rho), 0 to 1; small
         is steep.
     top : float
         Value of a full pixel (the paper's M).
     """
-    s = ((x / threshold - 1.0) / (2.0 * steepness) + 0.5).clamp(0.0, 1.0)
+    s = ((x / threshold - 1.0) / (2.0 * softness) + 0.5).clamp(0.0, 1.0)
     return top * s * s * (3.0 - 2.0 * s)
 
 
@@ -72,7 +72,7 @@ class LocalizationLoss:
     Every pixel with light in it is full in ``B(x*)``.
     """
 
-    steepness: float = 0.5
+    softness: float = 0.5
     delta: float = 0.1
     top: float = 1.0
 
@@ -80,7 +80,7 @@ class LocalizationLoss:
         self, x: torch.Tensor, truth: torch.Tensor, threshold: torch.Tensor
     ) -> torch.Tensor:
         """Mean loss of images ``(R, qY, qX)``."""
-        found = binarize(x, threshold, self.steepness, self.top)
+        found = binarize(x, threshold, self.softness, self.top)
         wanted = self.top * (truth > 0).to(x.dtype)
         return huber(found - wanted, self.delta).sum(dim=(-2, -1)).mean()
 
@@ -93,14 +93,14 @@ class TolerantLoss:
     molecule found one pixel beside the truth is nearly right, while in (14) it is wrong twice.
     """
 
-    steepness: float = 0.5
+    softness: float = 0.5
     blur_px: float = 1.0
 
     def __call__(
         self, x: torch.Tensor, truth: torch.Tensor, threshold: torch.Tensor
     ) -> torch.Tensor:
         """Mean loss of images ``(R, qY, qX)``, from 0 to 1."""
-        found = self._blurred(binarize(x, threshold, self.steepness))
+        found = self._blurred(binarize(x, threshold, self.softness))
         wanted = self._blurred((truth > 0).to(x.dtype))
         common = torch.minimum(found, wanted).sum(dim=(-2, -1))
         either = torch.maximum(found, wanted).sum(dim=(-2, -1)).clamp(min=1e-12)
@@ -121,5 +121,5 @@ def make_loss(settings: Training, molecule_photons: float) -> Loss:
     if settings.loss == "reconstruction":
         return ReconstructionLoss(unit_photons=molecule_photons)
     if settings.loss == "localization":
-        return LocalizationLoss(settings.steepness, settings.huber_width, settings.full_pixel)
-    return TolerantLoss(settings.steepness)
+        return LocalizationLoss(settings.softness, settings.huber_width, settings.full_pixel)
+    return TolerantLoss(settings.softness)

@@ -64,7 +64,7 @@ def simulation_layers(simulation: Simulation, title: str) -> list[LayerData]:
     how_it_was_made = {
         "recipe": simulation.recipe.model_dump(mode="json"),
         "sample": simulation.sample.model_dump(mode="json"),
-        "microscope": simulation.microscope.model_dump(mode="json"),
+        "instrument": simulation.instrument.model_dump(mode="json"),
     }
     stack = {
         "name": title,
@@ -103,15 +103,15 @@ def simulation_placement(title: str, pixel_size_nm: float) -> Placement:
 
 
 def _simulated(
-    title: str, microscope: dict[str, float] | None = None, **sample: Any
+    title: str, instrument: dict[str, float] | None = None, **sample: Any
 ) -> list[LayerData]:
-    from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
+    from napari_unfold.settings.simulation import Instrument, Sample
     from napari_unfold.simulation.scenes import acquire
     from napari_unfold.simulation.simulated_microscope import SCMOS_MICROSCOPE
 
     simulation = acquire(
-        SimulatedSample.model_validate({"frames": 60, **sample}),
-        SimulatedMicroscope.model_validate(microscope or {}),
-        recipe=SCMOS_MICROSCOPE if microscope else None,
+        Sample.model_validate({"frames": 60, **sample}),
+        Instrument.model_validate(instrument or {}),
+        recipe=SCMOS_MICROSCOPE if instrument else None,
     )
     return simulation_layers(simulation, title)

@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from napari_unfold.errors import InputError
-from napari_unfold.settings.fluctuation import Fluctuation
-from napari_unfold.settings.recipe import Recipe
-from napari_unfold.settings.section import Section
-from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
-from napari_unfold.settings.training import Training
+from napari_unfold.settings.section import Said, Section
 
-_BESIDE: dict[str, type[Section]] = {
-    "training": Training,
-    "fluctuation": Fluctuation,
-    "simulation": SimulatedSample,
-    "simulated_microscope": SimulatedMicroscope,
-}
-"""Sections of other jobs, whose settings are no part of a `Recipe`."""
+_Model = TypeVar("_Model", bound=Section)
 
 
-def explain(error: ValidationError) -> InputError:
-    """Turn a validation error into one sentence that names the setting and its range."""
+def checked(model: type[_Model], values: Mapping[str, Any]) -> _Model:
+    """Return raw values as settings.
+
+    Raises
+    ------
+    InputError
+        If one is unknown or out of range.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, model) from error
+
+
+def explain(error: ValidationError, model: type[Section]) -> InputError:
+    """Turn a validation error of `model` into one sentence with the setting and its range."""
     first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"] if str(part).islower()]
-    for name, section in _BESIDE.items():
-        if error.title == section.__name__:
-            path = [name, *path]
+    names, field = _place(first["loc"], model)
+    path = ".".join(filter(None, [model.section_name(), *names])) or None
     if first["type"] == "value_error":
-        return InputError(str(first["ctx"]["error"]), field=".".join(path) or None)
+        return InputError(str(first["ctx"]["error"]), field=path)
     if first["type"] == "extra_forbidden":
-        return InputError(f"'{path[-1]}' is not a known setting", "Check its spelling")
-    field = _field_at(path)
-    name = field.title if field else ".".join(path)
-    if field and _unit(field):
-        name = f"{name} ({_unit(field)})"
+        return InputError(f"'{first['loc'][-1]}' is not a known setting", "Check its spelling")
+    name = (field and field.title) or ".".join(map(str, first["loc"]))
+    if field and Said.of(field).unit:
+        name = f"{name} ({Said.of(field).unit})"
     in_range = first["type"].startswith(("greater_than", "less_than"))
     return InputError(
         f"{name}: {first['input']!r} is not usable ({first['msg'].lower()})",
         "Give a value in that range" if in_range else "Correct the value",
-        field=".".join(path),
+        field=path,
     )
 
 
-def _field_at(path: list[str]) -> Any:
-    model: Any = Recipe
-    if path and path[0] in _BESIDE:
-        model, path = _BESIDE[path[0]], path[1:]
-    field = None
-    for name in path:
-        fields = getattr(model, "model_fields", {})
-        if name not in fields:
-            return field
-        field = fields[name]
-        model = field.annotation
-    return field
-
-
-def _unit(field: Any) -> str:
-    return str((field.json_schema_extra or {}).get("unit", ""))
+def _place(
+    location: tuple[int | str, ...], model: type[Section]
+) -> tuple[list[str], FieldInfo | None]:
+    """Return the names of the fields that lead to a location, and the last of them."""
+    names, field = [], None
+    here: Any = model
+    for part in map(str, location):
+        fields: dict[str, FieldInfo] = getattr(here, "model_fields", {})
+        if part not in fields:
+            break
+        names.append(part)
+        field = fields[part]
+        here = field.annotation
+    return names, field

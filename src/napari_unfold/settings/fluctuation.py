@@ -33,10 +33,11 @@ class Fluctuation(Section):
         "PSF from",
         "'data': estimated from what neighbouring pixels of the stack have in common; 'learned': "
         "found by the network on patterns simulated with your settings; 'settings': as entered.",
+        flag="--psf",
     )
     weight: float = setting(
         0.003,
-        "Sparsity",
+        "Weight",
         "Regularisation weight, as a fraction of the one above which the image is empty.",
         ge=1e-6,
         le=0.9,
@@ -52,7 +53,7 @@ class Fluctuation(Section):
     learning_steps: int = setting(
         12,
         "Learning steps",
-        "Steps in which PSF, step sizes and sparsity are learned on simulated patterns; "
+        "Steps in which PSF, step sizes and weight are learned on simulated patterns; "
         "0 uses values from theory.",
         ge=0,
         le=200,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -31,9 +31,16 @@ class Camera(Section):
         "Type",
         "Kind of camera, which decides its excess noise: 'emccd' (with the EM gain on), 'scmos', "
         "'ccd', or 'other' for an excess noise of your own.",
+        flag="--camera",
     )
     offset_adu: float | None = setting(
-        None, "Offset", "Grey value of a dark pixel (baseline, bias).", "ADU", ge=-1e5, le=1e5
+        None,
+        "Offset",
+        "Grey value of a dark pixel (baseline, bias).",
+        "ADU",
+        flag="--camera-offset",
+        ge=-1e5,
+        le=1e5,
     )
     adu_per_photon: float | None = setting(
         None,
@@ -70,13 +77,19 @@ class Optics(Section):
     """Pixel size and point spread function (PSF) of the microscope."""
 
     pixel_size_nm: float = setting(
-        100.0, "Pixel size", "Side of a camera pixel in the sample plane.", "nm", ge=1, le=10_000
+        100.0,
+        "Pixel size",
+        "Side of a camera pixel in the sample plane; many files state it.",
+        "nm",
+        ge=1,
+        le=10_000,
     )
     psf_sigma_nm: float | None = setting(
         None,
         "PSF sigma",
         "Standard deviation of the Gaussian PSF (FWHM / 2.355).",
         "nm",
+        also={"psf_fwhm_nm": "Full width at half maximum of the Gaussian PSF."},
         gt=0,
         le=20_000,
     )
@@ -86,6 +99,19 @@ class Optics(Section):
     psf_image_pixel_nm: float | None = setting(
         None, "PSF image pixel", "Pixel size of the bead image.", "nm", gt=0, le=10_000
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_fwhm(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("psf_fwhm_nm") is None:
+            return values
+        values = dict(values)
+        fwhm_nm = values.pop("psf_fwhm_nm")
+        if values.get("psf_sigma_nm") is not None:
+            raise ValueError("the PSF is given twice; give its FWHM or its sigma")
+        if not (isinstance(fwhm_nm, int | float) and fwhm_nm > 0):
+            raise ValueError(f"a PSF FWHM of {fwhm_nm} nm cannot be; give a positive number")
+        return {**values, "psf_sigma_nm": fwhm_nm / FWHM_PER_SIGMA}
 
     @model_validator(mode="after")
     def _check_sigma(self) -> Self:
@@ -113,6 +139,7 @@ class Background(Section):
         "Photons per camera pixel without any molecule: 'auto' estimates a map from the stack, "
         "a number is used everywhere, a TIFF file holds a map.",
         "photons/pixel",
+        flag="--background",
     )
 
     @model_validator(mode="after")

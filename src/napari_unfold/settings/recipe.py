@@ -83,6 +83,11 @@ class Localization(Section):
 class Recipe(Section):
     """All settings of a reconstruction."""
 
+    @classmethod
+    def section_name(cls) -> str:
+        """Return nothing: its sections have names of their own."""
+        return ""
+
     optics: Optics = Field(default_factory=Optics)
     camera: Camera = Field(default_factory=Camera)
     background: Background = Field(default_factory=Background)

@@ -12,7 +12,7 @@ BackgroundName = Literal["flat", "gradient", "cells"]
 PsfName = Literal["gaussian", "airy"]
 
 
-class SimulatedSample(Section):
+class Sample(Section):
     """Molecules and the light around them."""
 
     scene: SceneName = setting(
@@ -21,13 +21,18 @@ class SimulatedSample(Section):
         "Molecules on curved filaments, anywhere ('random'), or in clusters.",
     )
     frames: int = setting(50, "Frames", "Number of frames.", ge=1, le=1_000_000)
-    height_px: int = setting(64, "Height", "Height of a frame.", "pixels", ge=8, le=8192)
-    width_px: int = setting(64, "Width", "Width of a frame.", "pixels", ge=8, le=8192)
+    height_px: int = setting(
+        64, "Height", "Height of a frame.", "pixels", flag="--height", ge=8, le=8192
+    )
+    width_px: int = setting(
+        64, "Width", "Width of a frame.", "pixels", flag="--width", ge=8, le=8192
+    )
     density_per_um2: float = setting(
         3.0,
         "Density",
         "Molecules that are on at a time, per square micrometre.",
         "per µm²",
+        flag="--density",
         ge=0,
         le=1000,
     )
@@ -81,6 +86,7 @@ class SimulatedSample(Section):
         "Background",
         "Light without any molecule, at the darkest place.",
         "photons/pixel",
+        flag="--background",
         ge=0.01,
         le=1e5,
     )
@@ -88,6 +94,7 @@ class SimulatedSample(Section):
         "flat",
         "Shape of the background",
         "Everywhere the same, rising across the field, or lit cells with blurred edges.",
+        flag="--background-shape",
     )
     background_contrast: float = setting(
         5.0,
@@ -126,11 +133,14 @@ class SimulatedSample(Section):
     seed: int = setting(0, "Seed", "Same seed, same stack.", ge=0, le=2**63 - 1)
 
 
-class SimulatedMicroscope(Section):
-    """What a simulation knows of the microscope beyond pixel size, Gaussian PSF and camera."""
+class Instrument(Section):
+    """What a simulation knows of the microscope beyond its optics and camera in a `Recipe`."""
 
     psf: PsfName = setting(
-        "gaussian", "PSF", "Gaussian spots, or diffraction patterns with their rings ('airy')."
+        "gaussian",
+        "PSF",
+        "Gaussian spots, or diffraction patterns with their rings ('airy').",
+        flag="--psf",
     )
     numerical_aperture: float = setting(
         1.4, "Numerical aperture", "Of the objective (oil). Airy PSF only.", ge=0.1, le=1.5

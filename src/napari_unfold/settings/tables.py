@@ -6,19 +6,16 @@ and nowhere else; the form in napari and the command line read them.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import ValidationError, field_validator
+from pydantic import field_validator, model_validator
 
-from napari_unfold.errors import InputError
 from napari_unfold.settings.section import Section, setting
 
 RadiusUnit = Literal["nm", "uncertainty"]
 RenderStyle = Literal["gaussians", "histogram"]
 RenderWeight = Literal["count", "photons"]
 Halves = Literal["blocks", "random"]
-
-_Model = TypeVar("_Model", bound=Section)
 
 
 class Merging(Section):
@@ -28,6 +25,11 @@ class Merging(Section):
         50.0,
         "Radius",
         "Localizations of following frames that are closer than this are one molecule.",
+        also={
+            "radius_nm": "Radius in nm.",
+            "radius_uncertainties": "Radius in multiples of the standard deviation of the "
+            "distance, from the uncertainties of both localizations (3 is usual).",
+        },
         gt=0,
         le=10_000,
     )
@@ -45,6 +47,18 @@ class Merging(Section):
         ge=0,
         le=100_000,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_radius_with_unit(cls, values: Any) -> Any:
+        units = {"radius_nm": "nm", "radius_uncertainties": "uncertainty"}
+        stated = [name for name in units if isinstance(values, dict) and name in values]
+        if len(stated) > 1:
+            raise ValueError("the radius is given twice; give it in nm or in uncertainties")
+        for name in stated:
+            values = {**values, "radius": values[name], "radius_unit": units[name]}
+            del values[name]
+        return values
 
 
 class Drift(Section):
@@ -133,21 +147,3 @@ class Resolution(Section):
                 f"a pixel of {pixel_size_nm:g} nm cannot be used; give 0.1 to 10000 nm, or 'auto'"
             )
         return pixel_size_nm
-
-
-def checked(model: type[_Model], values: dict[str, Any]) -> _Model:
-    """Return raw values as one of the models above; raises `InputError` if one is out of range."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0])
-        key = f"{model.__name__.lower()}.{name}"
-        if first["type"] == "value_error":
-            raise InputError(str(first["ctx"]["error"]), field=key) from error
-        title = model.model_fields[name].title if name in model.model_fields else name
-        raise InputError(
-            f"{title}: {first['input']!r} is not usable ({first['msg'].lower()})",
-            "Give a value in that range",
-            field=key,
-        ) from error

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import AliasChoices
+
 from napari_unfold.settings.section import Section, setting
 
 LossName = Literal["reconstruction", "localization", "tolerant"]
 
 
 SceneName = Literal["filaments", "random", "clusters"]
+
+TRAINING_ITERATIONS = 100
+"""Usual K of a training, whose time is proportional to it; learned steps need fewer."""
 
 
 class Training(Section):
@@ -23,10 +28,20 @@ class Training(Section):
         "but one pixel beside is nearly right).",
     )
     outer_iterations: int = setting(
-        30, "Learning steps", "Number of steps of the learning algorithm.", ge=1, le=1000
+        30,
+        "Learning steps",
+        "Number of steps of the learning algorithm.",
+        flag="--steps",
+        ge=1,
+        le=1000,
     )
     frames: int = setting(
-        12, "Frames", "Number of frames to learn from and to check with.", ge=2, le=1000
+        12,
+        "Frames",
+        "Number of frames to learn from and to check with.",
+        flag="--training-frames",
+        ge=2,
+        le=1000,
     )
     validation_share: float = setting(
         0.25,
@@ -43,14 +58,17 @@ class Training(Section):
         "Density",
         "Simulated molecules per square micrometre and frame.",
         "per µm²",
+        flag="--density",
         gt=0,
         le=100,
     )
-    steepness: float = setting(
+    softness: float = setting(
         0.5,
         "Softness (ρ)",
         "Half width of the passage from an empty to a full pixel around the threshold, relative to "
         "it; small is sharp. Localization and tolerant loss.",
+        flag="--softness --steepness",
+        validation_alias=AliasChoices("softness", "steepness"),
         gt=0,
         lt=1,
     )

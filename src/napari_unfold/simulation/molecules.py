@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.settings.simulation import SimulatedSample
+from napari_unfold.settings.simulation import Sample
 from napari_unfold.simulation.brightness import Brightness
 from napari_unfold.simulation.structures import Structure, structure
 from napari_unfold.simulation.switching import Switching
@@ -42,7 +42,7 @@ class Molecules:
 
 
 def molecules_of_frames(
-    sample: SimulatedSample,
+    sample: Sample,
     size_nm: NDArray[np.floating],
     rng: np.random.Generator,
     for_depth: np.random.Generator,
@@ -51,7 +51,7 @@ def molecules_of_frames(
 
     Parameters
     ----------
-    sample : SimulatedSample
+    sample : Sample
     size_nm : array (2,)
         Height and width of the field of view.
     rng : numpy.random.Generator
@@ -69,7 +69,7 @@ def molecules_of_frames(
 
 
 def _others_in_every_frame(
-    sample: SimulatedSample,
+    sample: Sample,
     place: Structure,
     brightness: Brightness,
     at_a_time: float,
@@ -90,7 +90,7 @@ def _others_in_every_frame(
 
 
 def _switching(
-    sample: SimulatedSample,
+    sample: Sample,
     place: Structure,
     brightness: Brightness,
     switching: Switching,

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from napari_unfold.imaging.camera import CameraModel
-from napari_unfold.settings.explain import explain
+from napari_unfold.settings.explain import checked
 from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
-from napari_unfold.settings.simulation import SimulatedMicroscope, SimulatedSample
+from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.molecules import molecules_of_frames
@@ -54,8 +53,8 @@ class Simulation:
         As a factor to `background`.
     drift_nm : array (T, 2)
         How far the sample has moved in y and x.
-    sample : SimulatedSample
-    microscope : SimulatedMicroscope
+    sample : Sample
+    instrument : Instrument
         What was asked for.
     sensor : Sensor or None
         Maps of the camera, if its pixels differ.
@@ -68,8 +67,8 @@ class Simulation:
     lamp: NDArray[np.float64]
     background_course: NDArray[np.float64]
     drift_nm: NDArray[np.float64]
-    sample: SimulatedSample
-    microscope: SimulatedMicroscope
+    sample: Sample
+    instrument: Instrument
     sensor: Sensor | None
 
     @property
@@ -119,26 +118,23 @@ def simulate(
     InputError
         If a number makes no sense.
     """
-    try:
-        sample = SimulatedSample(
-            scene=scene,
-            frames=frames,
-            height_px=shape[0],
-            width_px=shape[1],
-            density_per_um2=density_per_um2,
-            molecule_photons=molecule_photons,
-            brightness_spread=brightness_spread,
-            background_photons=background_photons,
-            seed=seed,
-        )
-    except ValidationError as error:
-        raise explain(error) from error
-    return acquire(sample, recipe=recipe)
+    values = {
+        "scene": scene,
+        "frames": frames,
+        "height_px": shape[0],
+        "width_px": shape[1],
+        "density_per_um2": density_per_um2,
+        "molecule_photons": molecule_photons,
+        "brightness_spread": brightness_spread,
+        "background_photons": background_photons,
+        "seed": seed,
+    }
+    return acquire(checked(Sample, values), recipe=recipe)
 
 
 def acquire(
-    sample: SimulatedSample,
-    microscope: SimulatedMicroscope | None = None,
+    sample: Sample,
+    instrument: Instrument | None = None,
     *,
     recipe: Recipe | None = None,
     spot: SpotShape | None = None,
@@ -149,30 +145,30 @@ def acquire(
 
     Parameters
     ----------
-    sample : SimulatedSample
+    sample : Sample
         Molecules, their light in time, and the light around them.
-    microscope : SimulatedMicroscope, optional
+    instrument : Instrument, optional
         A Gaussian PSF and a camera of equal pixels by default.
     recipe : Recipe, optional
         Optics and camera; by default 100 nm pixels, a PSF sigma of 110 nm and an EMCCD.
     spot : SpotShape, optional
-        The PSF, such as a `BeadSpot`, instead of what `microscope` names.
+        The PSF, such as a `BeadSpot`, instead of what `instrument` names.
     sensor_maps : Sensor, optional
-        Maps of the camera, instead of what `microscope` says of its pixels.
+        Maps of the camera, instead of what `instrument` says of its pixels.
     seen_share : float
         The truth of a frame holds the molecules that are on for at least this share of it, from 0
         to 1.
     """
-    microscope = microscope or SimulatedMicroscope()
+    instrument = instrument or Instrument()
     recipe = completed(recipe or MICROSCOPE)
     rng = np.random.default_rng(sample.seed)
     # with numbers of its own, what surrounds molecules that stay on does not change them
     for_background, for_lamp, for_drift, for_depth, for_sensor = rng.spawn(5)
     shape = sample.height_px, sample.width_px
     pixel_nm = recipe.optics.pixel_size_nm
-    spot = spot or spot_shape(microscope, recipe.optics)
+    spot = spot or spot_shape(instrument, recipe.optics)
     camera = CameraModel.of(recipe.camera)
-    maps = sensor_maps or sensor(camera, microscope, shape, for_sensor)
+    maps = sensor_maps or sensor(camera, instrument, shape, for_sensor)
     size_nm = np.array(shape) * pixel_nm
 
     background = background_map(
@@ -204,15 +200,15 @@ def acquire(
         background_course=course,
         drift_nm=drift_nm,
         sample=sample,
-        microscope=microscope,
+        instrument=instrument,
         sensor=maps,
     )
 
 
-def spot_shape(microscope: SimulatedMicroscope, optics: Optics) -> SpotShape:
+def spot_shape(instrument: Instrument, optics: Optics) -> SpotShape:
     """Return the PSF that the settings name."""
-    if microscope.psf == "airy":
-        return AirySpot(microscope.numerical_aperture, microscope.wavelength_nm)
+    if instrument.psf == "airy":
+        return AirySpot(instrument.numerical_aperture, instrument.wavelength_nm)
     return GaussianSpot(optics.psf_sigma_nm or SIGMA_NM)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.imaging.camera import CameraModel
-from napari_unfold.settings.simulation import SimulatedMicroscope
+from napari_unfold.settings.simulation import Instrument
 
 HOT_READ_NOISE = (5.0, 50.0)
 """Read noise of hot pixels over that of the others: anything between, on a logarithmic scale."""
@@ -49,7 +49,7 @@ class Sensor:
 
 def sensor(
     camera: CameraModel,
-    microscope: SimulatedMicroscope,
+    instrument: Instrument,
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> Sensor | None:
@@ -58,18 +58,18 @@ def sensor(
     Parameters
     ----------
     camera : CameraModel
-    microscope : SimulatedMicroscope
+    instrument : Instrument
         How much pixels differ, and how many are hot.
     shape : tuple of int
         Camera pixels ``(Y, X)``.
     rng : numpy.random.Generator
     """
-    if not (microscope.gain_spread or microscope.offset_spread_adu or microscope.hot_pixels):
+    if not (instrument.gain_spread or instrument.offset_spread_adu or instrument.hot_pixels):
         return None
-    offset = camera.offset_adu + rng.normal(0.0, microscope.offset_spread_adu, shape)
-    gain = camera.adu_per_photon * np.exp(rng.normal(0.0, microscope.gain_spread, shape))
+    offset = camera.offset_adu + rng.normal(0.0, instrument.offset_spread_adu, shape)
+    gain = camera.adu_per_photon * np.exp(rng.normal(0.0, instrument.gain_spread, shape))
     noise = camera.read_noise_photons * np.exp(rng.normal(0.0, READ_NOISE_SPREAD, shape))
-    hot = rng.random(shape) < microscope.hot_pixels
+    hot = rng.random(shape) < instrument.hot_pixels
     least, most = HOT_READ_NOISE
     times = least * (most / least) ** rng.random(shape)
     noise[hot] = (np.maximum(noise, SMALLEST_READ_NOISE_PHOTONS) * times)[hot]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
 from qtpy.QtWidgets import QWidget
 
 from napari_unfold.errors import InputError
 from napari_unfold.plugin.forms.rows import Row, section_form
 from napari_unfold.plugin.forms.settings_form import SettingsForm, check_presence, raw_of, validated
-from napari_unfold.settings.explain import explain
+from napari_unfold.settings.explain import checked
 from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuation
 from napari_unfold.settings.recipe import Recipe, Solver
 
@@ -39,7 +38,7 @@ class FluctuationForm(SettingsForm):
         """Return the settings of fluctuation imaging; raises `InputError` like `value`."""
         for error in self.errors():
             raise error
-        return _validated(self.raw()["fluctuation"])
+        return checked(Fluctuation, self.raw()["fluctuation"])
 
     def set_fluctuation(self, settings: Fluctuation) -> None:
         """Show `settings`."""
@@ -51,7 +50,7 @@ class FluctuationForm(SettingsForm):
         found = super().errors()
         if not found:
             try:
-                _validated(self.raw()["fluctuation"])
+                checked(Fluctuation, self.raw()["fluctuation"])
             except InputError as error:
                 found.append(InputError(error.problem, error.remedy, "fluctuation.learning_steps"))
         return found
@@ -65,7 +64,7 @@ class FluctuationForm(SettingsForm):
         check_presence(row)
         section, _, name = row.key.partition(".")
         if section == "fluctuation":
-            _validated({name: row.editor.value()})
+            checked(Fluctuation, {name: row.editor.value()})
         else:
             validated(raw_of(row))
 
@@ -79,10 +78,3 @@ class FluctuationForm(SettingsForm):
         steps = rows["fluctuation.learning_steps"].editor.value()
         rows["fluctuation.loss"].set_enabled(bool(steps))
         super()._on_changed()
-
-
-def _validated(raw: dict[str, object]) -> Fluctuation:
-    try:
-        return Fluctuation.model_validate(raw)
-    except ValidationError as error:
-        raise explain(error) from error

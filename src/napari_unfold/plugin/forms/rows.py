@@ -20,7 +20,7 @@ from napari_unfold.plugin.forms.editors import (
     NumberEdit,
     PathEdit,
 )
-from napari_unfold.settings.section import Section
+from napari_unfold.settings.section import Said, Section
 
 # napari paints the checked toggle button of a collapsible like a pressed one
 HEADING_STYLE = """
@@ -130,9 +130,13 @@ def sentence(error: UnfoldError) -> str:
 
 def row_for(section: str, name: str, field: FieldInfo) -> Row:
     """Return the row of one field of a section of the `Recipe`."""
-    extra = field.json_schema_extra
-    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
-    row = Row(f"{section}.{name}", field.title or name, editor_for(field), tooltip(field), unit)
+    row = Row(
+        f"{section}.{name}",
+        field.title or name,
+        editor_for(field),
+        tooltip(field),
+        Said.of(field).unit,
+    )
     row.may_be_empty = not field.is_required() and field.default is None
     if row.may_be_empty and isinstance(row.editor, NumberEdit):
         row.editor.setPlaceholderText("estimated")

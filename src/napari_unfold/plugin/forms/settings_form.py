@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -17,7 +16,7 @@ from napari_unfold.plugin.forms.estimate_panel import EstimatePanel
 from napari_unfold.plugin.forms.pixel_hint import PixelHint
 from napari_unfold.plugin.forms.psf import PsfEdit
 from napari_unfold.plugin.forms.rows import Row, SectionForm, row_for, section_form, sentence
-from napari_unfold.settings.explain import explain
+from napari_unfold.settings.explain import checked
 from napari_unfold.settings.microscope import EXCESS_NOISE, Background, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 
@@ -188,9 +187,8 @@ class SettingsForm(QWidget):
         self._show_excess_noise()
 
     def _show_excess_noise(self) -> None:
-        row = self._camera_row["excess_noise"]
-        is_other = self._camera_row["type"].editor.value() == "other"
-        row.show(is_other or row.editor.value() is not None)
+        row, kind = self._camera_row["excess_noise"], self._camera_row["type"].editor.value()
+        row.show(kind == "other" or row.editor.value() not in (None, EXCESS_NOISE.get(kind)))
 
     def _on_changed(self) -> None:
         self.estimates.refresh()
@@ -221,7 +219,4 @@ def check_presence(row: Row) -> None:
 
 def validated(raw: dict[str, Any]) -> Recipe:
     """Return raw values as a `Recipe`; raises `InputError` if one is out of range."""
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise explain(error) from error
+    return checked(Recipe, raw)

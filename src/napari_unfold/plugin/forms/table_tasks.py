@@ -11,8 +11,9 @@ from napari_unfold.jobs import Job, Result, Stage
 from napari_unfold.plugin.forms.filter_form import FilterForm
 from napari_unfold.plugin.forms.rows import Row, section_form
 from napari_unfold.plugin.forms.settings_form import check_presence, raw_of
+from napari_unfold.settings.explain import checked
 from napari_unfold.settings.section import Section
-from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution, checked
+from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution
 
 if TYPE_CHECKING:
     import pandas as pd

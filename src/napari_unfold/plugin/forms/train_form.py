@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
 from qtpy.QtWidgets import QWidget
 
 from napari_unfold.errors import InputError
 from napari_unfold.plugin.forms.editors import ChoiceEdit
 from napari_unfold.plugin.forms.rows import Row, section_form
 from napari_unfold.plugin.forms.settings_form import SettingsForm, check_presence
+from napari_unfold.settings.explain import checked
 from napari_unfold.settings.recipe import Solver
-from napari_unfold.settings.training import Training
+from napari_unfold.settings.training import TRAINING_ITERATIONS, Training
 
 if TYPE_CHECKING:
     from napari_unfold.files.presets import Preset
 
 # where there is no stack to estimate from
 _TYPICAL = {"background.photons": 20.0, "solver.molecule_photons": 1500.0}
-# the time a training takes is proportional to it, and learned steps need fewer
-_ITERATIONS = 100
 _SEARCH = "The best of several"
-_LOSS_DETAILS = ("steepness", "huber_width", "full_pixel")
+_LOSS_DETAILS = ("softness", "huber_width", "full_pixel")
 _SIMULATED_ONLY = {"training.scene", "training.density_per_um2"}
 
 
@@ -33,7 +31,7 @@ class TrainForm(SettingsForm):
         super().__init__(parent)
         names = ["fidelity", "penalty", "iterations", "upsampling", "molecule_photons"]
         self.method = section_form("solver", Solver, "Method", only=names)
-        self.method.rows[names.index("iterations")].editor.set_value(_ITERATIONS)
+        self.method.rows[names.index("iterations")].editor.set_value(TRAINING_ITERATIONS)
         usual = [name for name in Training.model_fields if name not in _LOSS_DETAILS]
         self.training = section_form("training", Training, "Training", only=usual)
         self.start_row = Row(
@@ -56,7 +54,7 @@ class TrainForm(SettingsForm):
         """Return the settings of the training; raises `InputError` like `value`."""
         for error in self.errors():
             raise error
-        return Training.model_validate(self.raw()["training"])
+        return checked(Training, self.raw()["training"])
 
     def start(self) -> Preset | None:
         """Return the preset to begin with, or None to look for a starting point."""
@@ -111,12 +109,4 @@ def _check_training(row: Row) -> None:
     section, _, name = row.key.partition(".")
     if section != "training":
         return
-    try:
-        Training.model_validate({name: row.editor.value()})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(
-            f"{row.title}: {first['input']!r} is not usable ({first['msg'].lower()})",
-            "Give a value in that range",
-            field=row.key,
-        ) from error
+    checked(Training, {name: row.editor.value()})

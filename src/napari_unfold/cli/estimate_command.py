@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_unfold.cli.options import (
-    DEFAULT_PIXEL_SIZE_NM,
-    CameraOption,
-    ExcessNoise,
     FramesOption,
-    PixelSize,
-    ReadNoise,
     StackArgument,
+    Stated,
+    flag_of,
     frames_of,
-    settings_checked,
+    takes_settings,
 )
 from napari_unfold.cli.progress import run_with_progress
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA
@@ -29,12 +26,12 @@ if TYPE_CHECKING:
     from napari_unfold.estimation.measured import Measured
 
 
+@takes_settings(
+    "optics.pixel_size_nm", "camera.type", "camera.excess_noise", "camera.read_noise_photons"
+)
 def estimate(
+    stated: Stated,
     stack: StackArgument,
-    pixel_size_nm: PixelSize = None,
-    camera: CameraOption = None,
-    excess_noise: ExcessNoise = None,
-    read_noise_photons: ReadNoise = None,
     frames: FramesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -42,24 +39,15 @@ def estimate(
     from napari_unfold.estimation.estimate import estimate as job
     from napari_unfold.files.opening import open_stack
 
-    with settings_checked(), open_stack(stack) as opened:
-        known = opened.pixel_size_nm if pixel_size_nm is None else pixel_size_nm
-        given = Recipe.model_validate(
-            {
-                "optics": {"pixel_size_nm": DEFAULT_PIXEL_SIZE_NM if known is None else known},
-                "camera": {
-                    "type": camera,
-                    "excess_noise": excess_noise,
-                    "read_noise_photons": read_noise_photons,
-                },
-            }
-        )
+    with open_stack(stack) as opened:
+        given = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
+        is_assumed = opened.pixel_size_nm is None and "optics" not in stated.values
         found: Estimate = run_with_progress(job(opened, given.camera, frames_of(frames)))
     notes = list(found.notes)
-    if known is None and found.psf_sigma_px is not None:
+    if is_assumed and found.psf_sigma_px is not None:
         notes.append(
-            f"Pixels of {DEFAULT_PIXEL_SIZE_NM:g} nm are assumed, since the file does not state "
-            "their size. Give it with --pixel-size-nm"
+            f"Pixels of {given.optics.pixel_size_nm:g} nm are assumed, since the file does not "
+            "state their size. Give it with --pixel-size-nm"
         )
     values = _values(found, given)
     if as_json:
@@ -87,8 +75,8 @@ def estimate(
 # title, unit and option of each value
 _SHOWN = {
     "psf_fwhm_nm": ("PSF FWHM", "nm", "--psf-fwhm-nm"),
-    "offset_adu": ("Camera offset", "ADU", "--camera-offset"),
-    "adu_per_photon": ("Gain", "ADU/photon", "--adu-per-photon"),
+    "offset_adu": ("Camera offset", "ADU", flag_of("camera.offset_adu")),
+    "adu_per_photon": ("Gain", "ADU/photon", flag_of("camera.adu_per_photon")),
 }
 
 
@@ -113,14 +101,10 @@ def _options(values: dict[str, Measured], given: Recipe) -> list[str]:
     options = ["--pixel-size-nm", f"{given.optics.pixel_size_nm:g}"]
     for name, value in values.items():
         options += [_SHOWN[name][2], f"{value.rounded():g}"]
-    stated = {
-        "--camera": given.camera.type,
-        "--excess-noise": given.camera.excess_noise,
-        "--read-noise-photons": given.camera.read_noise_photons,
-    }
-    for flag, number in stated.items():
-        if number is not None:
-            options += [flag, number if isinstance(number, str) else f"{number:g}"]
+    for name in ("type", "excess_noise", "read_noise_photons"):
+        value = getattr(given.camera, name)
+        if value is not None:
+            options += [flag_of(f"camera.{name}"), f"{value:g}" if name != "type" else value]
     return options
 
 

@@ -6,23 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_unfold.cli.options import help_of, number_or
+from napari_unfold.cli.options import Stated, takes_settings
 from napari_unfold.cli.progress import run_with_progress
 from napari_unfold.errors import InputError, UnfoldError
-from napari_unfold.settings import tables as settings
+from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution
 from napari_unfold.tables.columns import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MERGING = settings.Merging()
-DRIFT = settings.Drift()
-RENDERING = settings.Rendering()
-RESOLUTION = settings.Resolution()
 
 _Write = Callable[[Path], None]
 
@@ -74,48 +69,24 @@ def filter_table(
     typer.echo(f"{int(keep.sum())} of {len(keep)} localizations kept, written to {out}")
 
 
+@takes_settings("merging")
 def link(
-    table: TableArgument,
-    out: OutTable,
-    radius_nm: Annotated[
-        float | None,
-        typer.Option(
-            "--radius-nm",
-            help=help_of(settings.Merging, "radius", f" Default: {MERGING.radius:g}. [nm]"),
-        ),
-    ] = None,
-    radius_uncertainties: Annotated[
-        float | None,
-        typer.Option(
-            "--radius-uncertainties",
-            help="The same in multiples of the standard deviation of the distance, from the "
-            "uncertainties of both localizations (3 is usual).",
-        ),
-    ] = None,
-    dark_frames: Annotated[
-        int, typer.Option("--dark-frames", help=help_of(settings.Merging, "dark_frames"))
-    ] = MERGING.dark_frames,
-    camera_pixel_nm: CameraPixel = None,
+    stated: Stated, table: TableArgument, out: OutTable, camera_pixel_nm: CameraPixel = None
 ) -> None:
     """Merge the localizations of molecules that stay on over consecutive frames."""
     from napari_unfold.files.localizations import write_localizations
     from napari_unfold.tables.link import link as job
 
-    if radius_nm is not None and radius_uncertainties is not None:
-        raise InputError("the radius is given twice", "Use --radius-nm or --radius-uncertainties")
-    chosen: dict[str, Any] = {"dark_frames": dark_frames}
-    if radius_nm is not None:
-        chosen |= {"radius": radius_nm}
-    if radius_uncertainties is not None:
-        chosen |= {"radius": radius_uncertainties, "radius_unit": "uncertainty"}
-    merging = settings.checked(settings.Merging, chosen)
+    merging = stated.section(Merging)
     localizations = _read(table, camera_pixel_nm)
     merged = run_with_progress(job(localizations, merging))
     write_localizations(merged, out)
     typer.echo(f"{len(localizations)} localizations are {len(merged)} molecules, written to {out}")
 
 
+@takes_settings("drift")
 def drift(
+    stated: Stated,
     table: TableArgument,
     out: OutTable,
     curve: Annotated[
@@ -129,12 +100,6 @@ def drift(
     figure: Annotated[
         Path | None, typer.Option("--figure", help="PNG file for a plot of the drift.")
     ] = None,
-    blocks: Annotated[
-        str, typer.Option("--blocks", help=help_of(settings.Drift, "blocks"))
-    ] = "auto",
-    largest_drift_nm: Annotated[
-        float, typer.Option("--largest-drift-nm", help=help_of(settings.Drift, "largest_drift_nm"))
-    ] = DRIFT.largest_drift_nm,
     camera_pixel_nm: CameraPixel = None,
 ) -> None:
     """Find the drift of the sample from the localizations themselves, and remove it."""
@@ -143,16 +108,10 @@ def drift(
     from napari_unfold.files.localizations import write_localizations
     from napari_unfold.tables.drift import DriftCorrection, correct_drift
 
+    settings = stated.section(Drift)
     if figure is not None:
         check_figure_name(figure)
-    chosen = settings.checked(
-        settings.Drift,
-        {
-            "blocks": number_or("auto", blocks, "--blocks"),
-            "largest_drift_nm": largest_drift_nm,
-        },
-    )
-    job = correct_drift(_read(table, camera_pixel_nm), chosen)
+    job = correct_drift(_read(table, camera_pixel_nm), settings)
     found: DriftCorrection = run_with_progress(job)
     files: dict[Path | None, _Write] = {
         out: partial(write_localizations, found.table),
@@ -168,7 +127,9 @@ def drift(
     )
 
 
+@takes_settings("resolution")
 def frc(
+    stated: Stated,
     table: TableArgument,
     curve: Annotated[
         Path | None,
@@ -180,12 +141,6 @@ def frc(
     figure: Annotated[
         Path | None, typer.Option("--figure", help="PNG file for a plot of the curve.")
     ] = None,
-    halves: Annotated[
-        settings.Halves, typer.Option("--halves", help=help_of(settings.Resolution, "halves"))
-    ] = RESOLUTION.halves,
-    pixel_size_nm: Annotated[
-        str, typer.Option("--pixel-size-nm", help=help_of(settings.Resolution, "pixel_size_nm"))
-    ] = "auto",
     camera_pixel_nm: CameraPixel = None,
 ) -> None:
     """Measure the resolution by Fourier ring correlation, at 1/7."""
@@ -193,13 +148,10 @@ def frc(
     from napari_unfold.files.figures import check_figure_name, save_chart
     from napari_unfold.tables.frc import RingCorrelation, measure_resolution
 
+    settings = stated.section(Resolution)
     if figure is not None:
         check_figure_name(figure)
-    chosen = settings.checked(
-        settings.Resolution,
-        {"halves": halves, "pixel_size_nm": number_or("auto", pixel_size_nm, "--pixel-size-nm")},
-    )
-    job = measure_resolution(_read(table, camera_pixel_nm), chosen)
+    job = measure_resolution(_read(table, camera_pixel_nm), settings)
     found: RingCorrelation = run_with_progress(job)
     files: dict[Path | None, _Write] = {
         curve: partial(write_curve, found.curve),
@@ -212,21 +164,11 @@ def frc(
     )
 
 
+@takes_settings("rendering")
 def render(
+    stated: Stated,
     table: TableArgument,
     out: Annotated[Path, typer.Option("--out", help="TIFF file to write.")],
-    pixel_size_nm: Annotated[
-        float, typer.Option("--pixel-size-nm", help=help_of(settings.Rendering, "pixel_size_nm"))
-    ] = RENDERING.pixel_size_nm,
-    style: Annotated[
-        settings.RenderStyle, typer.Option("--style", help=help_of(settings.Rendering, "style"))
-    ] = RENDERING.style,
-    width_nm: Annotated[
-        str, typer.Option("--width-nm", help=help_of(settings.Rendering, "width_nm"))
-    ] = "auto",
-    weight: Annotated[
-        settings.RenderWeight, typer.Option("--weight", help=help_of(settings.Rendering, "weight"))
-    ] = RENDERING.weight,
     size_nm: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -243,20 +185,12 @@ def render(
 
     if out.suffix.lower() not in {".tif", ".tiff"}:
         raise UnfoldError(f"'{out}' does not end in .tif", "Give the image a name like image.tif")
-    chosen = settings.checked(
-        settings.Rendering,
-        {
-            "pixel_size_nm": pixel_size_nm,
-            "style": style,
-            "width_nm": number_or("auto", width_nm, "--width-nm"),
-            "weight": weight,
-        },
-    )
+    settings = stated.section(Rendering)
     if size_nm is not None and not all(0 < side < float("inf") for side in size_nm):
         raise UnfoldError("--size-nm: both sides must be positive", "Give width and height in nm")
     field = None if size_nm is None else size_nm[::-1]
     rendered: RenderedImage = run_with_progress(
-        job(_read(table, camera_pixel_nm), chosen, size_nm=field)
+        job(_read(table, camera_pixel_nm), settings, size_nm=field)
     )
     write_image(rendered.image, out, rendered.pixel_size_nm)
     height, width = rendered.image.shape

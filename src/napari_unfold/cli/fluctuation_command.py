@@ -1,0 +1,53 @@
+"""The command *fluctuation*."""
+
+from __future__ import annotations
+
+import typer
+
+from napari_unfold.cli.options import (
+    DeviceOption,
+    FramesOption,
+    OutFolder,
+    StackArgument,
+    Stated,
+    frames_of,
+    takes_settings,
+)
+from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuation
+
+
+@takes_settings(
+    "fluctuation", "optics", "camera", "background", "solver.upsampling", "solver.iterations",
+    usual={"solver": {"iterations": FLUCTUATION_ITERATIONS, "penalty": "l1"}},
+)  # fmt: skip
+def fluctuation(
+    stated: Stated,
+    stack: StackArgument,
+    out: OutFolder,
+    frames: FramesOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Sharpen a stack of fluctuating emitters, with a PSF that need not be known.
+
+    Writes mean.tif, variance.tif, reconstruction.tif, psf.tif and run.json.
+    """
+    from napari_unfold.files.atomic import output_folder
+    from napari_unfold.files.opening import open_stack
+    from napari_unfold.fluctuation.sharpen import FluctuationResult, unfold_fluctuations
+
+    with open_stack(stack) as opened:
+        recipe = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
+        settings = stated.section(Fluctuation)
+        span = frames_of(frames)
+        output_folder(out)
+        result: FluctuationResult = run_with_progress(
+            unfold_fluctuations(opened, recipe, settings, frames=span, device=device)
+        )
+        result.save(out)
+    for note in result.record["notes"]:
+        typer.echo(note)
+    typer.echo(
+        f"Sharpened the {settings.image} image with a PSF of FWHM {result.fwhm_nm:.1f} nm "
+        f"(sigma {result.sigma_nm:.1f} nm), written to {out}"
+    )
