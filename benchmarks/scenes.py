@@ -45,8 +45,12 @@ class Scene:
     @property
     def title(self) -> str:
         """One line for tables."""
-        light = f"{self.photons:g} photons, background {self.background:g}"
-        return f"{self.name or self.kind}, {self.density_per_um2:g}/um2, {light}"
+        if self.name:
+            return f"{self.name}, {self.density_per_um2:g}/um2"
+        return (
+            f"{self.kind}, {self.density_per_um2:g}/um2, {self.photons:g} photons, "
+            f"background {self.background:g}"
+        )
 
     def simulate(self, seed: int) -> Simulation:
         """Return the stack; the seed also decides where the filaments run."""
@@ -89,7 +93,7 @@ def realistic(density_per_um2: float) -> tuple[Scene, ...]:
             ("blinking, exponential brightness", {"sample": {"brightness": "exponential"}}),
             ("blinking, lit cells", {"sample": cells}),
             ("blinking, flicker of 10 %", {"sample": {"lamp_flicker": 0.1}}),
-            ("blinking, 300 nm deep", {"sample": {"depth_nm": 300.0}}),
+            ("blinking, 150 nm deep", {"sample": {"depth_nm": 150.0}}),
             ("blinking, drift of 100 nm", {"sample": {"drift_nm": 100.0}}),
             ("blinking, 3 % hot pixels", {"instrument": hot}),
             ("blinking, Airy", {"instrument": {"psf": "airy"}}),
