@@ -85,6 +85,22 @@ def test_simulate_writes_what_surrounds_the_molecules(tmp_path):
     assert "--lamp-flicker" in wrong.stderr
 
 
+def test_simulate_shows_molecules_as_the_image_of_a_bead(tmp_path):
+    """A bead of two spots 600 nm apart: every molecule is seen twice."""
+    y, x = np.indices((41, 41)) - 20.0
+    spot = sum(np.exp(-(y**2 + (x - middle) ** 2) / 5) for middle in (-6, 6))
+    tifffile.imwrite(tmp_path / "bead.tif", spot.astype(np.float32))
+    done = napari_unfold(
+        "simulate", tmp_path / "cells.tif", "--frames", 30, "--size", 40, "--density", 0.1,
+        "--psf-image", tmp_path / "bead.tif", "--psf-image-pixel-nm", 50, "--background", 1,
+        "--molecule-photons", 50_000,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stack = tifffile.imread(tmp_path / "cells.tif").astype(float) - 100
+    shifted = [(stack[:, :, : 40 - lag] * stack[:, :, lag:]).sum() for lag in range(3, 10)]
+    assert np.argmax(shifted) == 6 - 3
+
+
 def test_the_whole_job(folder, tmp_path):
     out = tmp_path / "new" / "results"
     done = napari_unfold(

@@ -12,7 +12,7 @@ from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.simulation import Instrument, Sample
 
 
-@takes_settings("sample", "optics.pixel_size_nm", "optics.psf_sigma_nm", "instrument", "camera")
+@takes_settings("sample", "optics", "instrument", "camera")
 def simulate(
     stated: Stated,
     out: Annotated[
@@ -31,9 +31,12 @@ def simulate(
     """
     import numpy as np
 
+    from napari_unfold.estimation.observe import load_psf
     from napari_unfold.files.images import write_image
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.imaging.psf import MeasuredPSF
     from napari_unfold.simulation.scenes import acquire
+    from napari_unfold.simulation.spot_shapes import BeadSpot
 
     if out.suffix.lower() not in {".tif", ".tiff"}:
         raise UnfoldError(
@@ -42,7 +45,14 @@ def simulate(
     if size is not None:
         square = {"height_px": size, "width_px": size}
         stated = stated.assuming({"sample": square})
-    made = acquire(stated.section(Sample), stated.section(Instrument), recipe=stated.recipe())
+    recipe = stated.recipe()
+    psf = load_psf(recipe.optics) if recipe.optics.psf_image else None
+    made = acquire(
+        stated.section(Sample),
+        stated.section(Instrument),
+        recipe=recipe,
+        spot=BeadSpot(psf, recipe.optics.pixel_size_nm) if isinstance(psf, MeasuredPSF) else None,
+    )
     images = {"": made.stack}
     if np.ptp(made.background):
         images["_background"] = made.background.astype(np.float32)
