@@ -11,7 +11,7 @@ from napari_unfold.cli.options import SECTIONS, Stated, flag_of, flags_of
 from napari_unfold.errors import InputError
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.section import Said, Section
-from napari_unfold.settings.tables import Merging
+from napari_unfold.settings.tables import Linking
 
 FIELDS = [(s, n) for s, model in SECTIONS.items() for n in model.model_fields]
 
@@ -60,8 +60,8 @@ def test_the_width_of_the_psf_may_be_stated_as_fwhm() -> None:
 
 
 def test_a_radius_may_be_stated_with_its_unit() -> None:
-    merging = Stated({"merging": {"radius_uncertainties": 3}}, {}).section(Merging)
-    assert (merging.radius, merging.radius_unit) == (3, "uncertainty")
-    assert Stated({"merging": {"radius_nm": 3}}, {}).section(Merging).radius_unit == "nm"
+    linking = Stated({"linking": {"radius_uncertainties": 3}}, {}).section(Linking)
+    assert (linking.radius, linking.radius_unit) == (3, "uncertainty")
+    assert Stated({"linking": {"radius_nm": 3}}, {}).section(Linking).radius_unit == "nm"
     with pytest.raises(InputError, match="given twice"):
-        Stated({"merging": {"radius_nm": 3, "radius_uncertainties": 3}}, {}).section(Merging)
+        Stated({"linking": {"radius_nm": 3, "radius_uncertainties": 3}}, {}).section(Linking)

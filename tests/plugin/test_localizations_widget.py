@@ -157,19 +157,19 @@ def test_filtering_makes_a_new_layer_and_leaves_the_old(
 
 
 def test_the_steps_add_up_in_the_metadata(widget, viewer, qtbot) -> None:
-    editor(widget, "merging.radius").set_value(30.0)
-    run(widget, qtbot, "Merge")
+    editor(widget, "linking.radius").set_value(30.0)
+    run(widget, qtbot, "Link")
     run(widget, qtbot, "Correct drift")
-    made = viewer.layers["molecules merged without drift"]
+    made = viewer.layers["molecules linked without drift"]
     steps = made.metadata[METADATA_KEY]["history"]
-    assert [step["step"] for step in steps] == ["merging", "drift"]
+    assert [step["step"] for step in steps] == ["linking", "drift"]
     assert steps[0]["radius"] == 30.0
     json.dumps(steps)
 
 
 def test_merging_counts_detections(widget, viewer, table, qtbot) -> None:
-    run(widget, qtbot, "Merge")
-    made = viewer.layers["molecules merged"]
+    run(widget, qtbot, "Link")
+    made = viewer.layers["molecules linked"]
     assert made.features["detections"].sum() == len(table)
     assert len(made.data) < len(table)
 
@@ -272,12 +272,12 @@ def test_a_running_task_can_be_cancelled(widget, viewer, monkeypatch, qtbot) -> 
 def test_deleting_the_source_during_a_run_does_no_harm(
     widget, viewer, points, monkeypatch, qtbot
 ) -> None:
-    widget.set_task("Merge")
+    widget.set_task("Link")
     with qtbot.waitSignal(widget.runner.ended, timeout=30_000):
         widget.run()
         viewer.layers.remove(points)
         widget.reset_choices()
-    assert [layer.name for layer in viewer.layers] == ["molecules merged"]
+    assert [layer.name for layer in viewer.layers] == ["molecules linked"]
 
 
 def test_points_moved_by_hand_are_taken_where_they_are(widget, points, table) -> None:

@@ -18,7 +18,7 @@ from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 from napari_unfold.settings.section import Said, Section
 from napari_unfold.settings.simulation import Instrument, Sample
-from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution
+from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 from napari_unfold.settings.training import Training
 
 _Model = TypeVar("_Model", bound=Section)
@@ -27,7 +27,7 @@ SECTIONS: dict[str, type[Section]] = {
     model.section_name(): model
     for model in (
         Optics, Camera, Background, Solver, Localization, Training, Fluctuation,
-        Merging, Drift, Rendering, Resolution, Sample, Instrument,
+        Linking, Drift, Rendering, Resolution, Sample, Instrument,
     )
 }  # fmt: skip
 """All settings by the first part of their paths."""

@@ -13,7 +13,7 @@ import typer
 from napari_unfold.cli.options import Stated, takes_settings
 from napari_unfold.cli.progress import run_with_progress
 from napari_unfold.errors import InputError, UnfoldError
-from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution
+from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 from napari_unfold.tables.columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -69,19 +69,19 @@ def filter_table(
     typer.echo(f"{int(keep.sum())} of {len(keep)} localizations kept, written to {out}")
 
 
-@takes_settings("merging")
+@takes_settings("linking")
 def link(
     stated: Stated, table: TableArgument, out: OutTable, camera_pixel_nm: CameraPixel = None
 ) -> None:
-    """Merge the localizations of molecules that stay on over consecutive frames."""
+    """Link the localizations of molecules that stay on over consecutive frames."""
     from napari_unfold.files.localizations import write_localizations
     from napari_unfold.tables.link import link as job
 
-    merging = stated.section(Merging)
+    settings = stated.section(Linking)
     localizations = _read(table, camera_pixel_nm)
-    merged = run_with_progress(job(localizations, merging))
-    write_localizations(merged, out)
-    typer.echo(f"{len(localizations)} localizations are {len(merged)} molecules, written to {out}")
+    linked = run_with_progress(job(localizations, settings))
+    write_localizations(linked, out)
+    typer.echo(f"{len(localizations)} localizations are {len(linked)} molecules, written to {out}")
 
 
 @takes_settings("drift")

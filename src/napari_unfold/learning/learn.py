@@ -28,6 +28,7 @@ from napari_unfold.reconstruction.prepare import prepare
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
+from napari_unfold.simulation.simulated_microscope import BACKGROUND_PHOTONS, MOLECULE_PHOTONS
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
@@ -36,7 +37,6 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 SIMULATED_SHAPE = (32, 32)
 """Camera pixels of simulated training frames."""
 
-DEFAULT_MOLECULE_PHOTONS, DEFAULT_BACKGROUND_PHOTONS = 1500.0, 20.0
 SEED = 20_000
 
 
@@ -229,10 +229,8 @@ def _training_data(
         frames=training.frames,
         shape=SIMULATED_SHAPE,
         density_per_um2=training.density_per_um2,
-        molecule_photons=photons if isinstance(photons, float) else DEFAULT_MOLECULE_PHOTONS,
-        background_photons=(
-            background if isinstance(background, float) else DEFAULT_BACKGROUND_PHOTONS
-        ),
+        molecule_photons=photons if isinstance(photons, float) else MOLECULE_PHOTONS,
+        background_photons=(background if isinstance(background, float) else BACKGROUND_PHOTONS),
         recipe=recipe,
         seed=SEED,
     )

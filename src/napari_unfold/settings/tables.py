@@ -18,7 +18,7 @@ RenderWeight = Literal["count", "photons"]
 Halves = Literal["blocks", "random"]
 
 
-class Merging(Section):
+class Linking(Section):
     """Which localizations of consecutive frames are one molecule."""
 
     radius: float = setting(
@@ -129,7 +129,7 @@ class Resolution(Section):
         "Halves",
         "How the localizations are divided in two: 'blocks' takes alternating blocks of frames, "
         "so that a molecule seen in consecutive frames is not compared with itself; 'random' "
-        "divides at random, for tables that were merged or have few frames.",
+        "divides at random, for tables that were linked or have few frames.",
     )
     pixel_size_nm: Literal["auto"] | float = setting(
         "auto",

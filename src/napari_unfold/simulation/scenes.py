@@ -21,7 +21,13 @@ from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.molecules import molecules_of_frames
 from napari_unfold.simulation.sensor import Sensor, sensor
-from napari_unfold.simulation.simulated_microscope import MICROSCOPE, SIGMA_NM, completed
+from napari_unfold.simulation.simulated_microscope import (
+    BACKGROUND_PHOTONS,
+    MICROSCOPE,
+    MOLECULE_PHOTONS,
+    SIGMA_NM,
+    completed,
+)
 from napari_unfold.simulation.spot_shapes import AirySpot, GaussianSpot, SpotShape, render
 from napari_unfold.simulation.uneven_background import background_map, fading, flicker
 
@@ -83,9 +89,9 @@ def simulate(
     frames: int = 50,
     shape: tuple[int, int] = (64, 64),
     density_per_um2: float = 3.0,
-    molecule_photons: float = 1500.0,
+    molecule_photons: float = MOLECULE_PHOTONS,
     brightness_spread: float = 0.2,
-    background_photons: float = 20.0,
+    background_photons: float = BACKGROUND_PHOTONS,
     recipe: Recipe | None = None,
     seed: int = 0,
 ) -> Simulation:

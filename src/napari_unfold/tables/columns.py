@@ -97,7 +97,7 @@ COLUMNS = (
         "detections",
         "Detections",
         "",
-        "Number of detections merged into this localization.",
+        "Number of detections linked to this localization.",
         "detections",
         "int64",
     ),

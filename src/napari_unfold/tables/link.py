@@ -1,4 +1,4 @@
-"""Merging the localizations of a molecule that stays on over several frames.
+"""Linking the localizations of a molecule that stays on over several frames.
 
 Frame by frame, every new localization is given to the nearest molecule that was visible a short
 while ago, one to one and nearest pair first; the others begin molecules of their own. The position
@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from napari_unfold.errors import InputError
 from napari_unfold.jobs import Event, Job, Note, Progress, Result, Stage
-from napari_unfold.settings.tables import Merging
+from napari_unfold.settings.tables import Linking
 from napari_unfold.tables.columns import validate
 from napari_unfold.tables.evaluate import nearest_first
 
@@ -28,8 +28,8 @@ _SUMMED = ("photons", "detections")
 _SECONDS_PER_EVENT = 0.1
 
 
-def link(table: pd.DataFrame, settings: Merging) -> Job:
-    """Merge localizations of the same molecule in consecutive frames.
+def link(table: pd.DataFrame, settings: Linking) -> Job:
+    """Link localizations of the same molecule in consecutive frames to one.
 
     Positions and all other values become means weighted with ``1 / uncertainty^2``, or with the
     photons where no uncertainties are known, or with equal weights. Photons are summed, detections
@@ -40,7 +40,7 @@ def link(table: pd.DataFrame, settings: Merging) -> Job:
     ----------
     table : DataFrame
         Localizations with the columns of `napari_unfold.tables.columns`, in any order.
-    settings : Merging
+    settings : Linking
 
     Yields
     ------
@@ -58,10 +58,10 @@ def link(table: pd.DataFrame, settings: Merging) -> Job:
         raise InputError(
             "the radius is in units of the uncertainty, which these localizations do not have",
             "Give the radius in nm",
-            field="merging.radius_unit",
+            field="linking.radius_unit",
         )
     weight, name = _weights(table, known)
-    yield Stage("Merging molecules")
+    yield Stage("Linking molecules")
     yield Note(f"Positions are means weighted by {name}.")
     molecule = np.zeros(len(table), np.intp)
     yield from _assign(table, weight, known, settings, molecule)
@@ -90,7 +90,7 @@ def _assign(
     table: pd.DataFrame,
     weight: NDArray[np.float64],
     uncertainty: NDArray[np.float64] | None,
-    settings: Merging,
+    settings: Linking,
     molecule: NDArray[np.intp],
 ) -> Iterator[Event]:
     """Write the number of its molecule for each row of the table, which is ordered by frame."""
@@ -152,17 +152,17 @@ def _merged(
     ones = np.ones(len(table))
     known = {"detections": ones, **{str(name): table[name].to_numpy(float) for name in table}}
     weights = total(weight)
-    merged = {}
+    linked = {}
     for name, values in known.items():
         if name == "frame":
             # numbered in the order of their first frames
-            merged[name] = values[np.unique(molecule, return_index=True)[1]]
+            linked[name] = values[np.unique(molecule, return_index=True)[1]]
         elif name in _SUMMED:
-            merged[name] = total(values)
+            linked[name] = total(values)
         elif name == "uncertainty_photons":
-            merged[name] = np.sqrt(total(values**2))
+            linked[name] = np.sqrt(total(values**2))
         elif name.startswith("uncertainty"):
-            merged[name] = np.sqrt(total((weight * values) ** 2)) / weights
+            linked[name] = np.sqrt(total((weight * values) ** 2)) / weights
         else:
-            merged[name] = total(weight * values) / weights
-    return validate(pd.DataFrame(merged))
+            linked[name] = total(weight * values) / weights
+    return validate(pd.DataFrame(linked))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class LocalizationsWidget(QWidget):
-    """Filter, merge, correct, render and measure a table of localizations.
+    """Filter, link, correct, render and measure a table of localizations.
 
     Every result is a new layer; the layer it was made from stays as it was.
 

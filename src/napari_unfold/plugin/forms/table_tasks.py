@@ -13,7 +13,7 @@ from napari_unfold.plugin.forms.rows import Row, section_form
 from napari_unfold.plugin.forms.settings_form import check_presence, raw_of
 from napari_unfold.settings.explain import checked
 from napari_unfold.settings.section import Section
-from napari_unfold.settings.tables import Drift, Merging, Rendering, Resolution
+from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,11 +168,11 @@ def all_tasks() -> list[Task]:
     return [
         FilterTask(),
         SettingsTask(
-            "Merge",
+            "Link",
             "Make a new layer with one localization for each molecule",
-            Merging,
-            _merge,
-            _show_merged,
+            Linking,
+            _link,
+            _show_linked,
         ),
         SettingsTask(
             "Correct drift",
@@ -204,16 +204,16 @@ def _filtered(table: pd.DataFrame, conditions: list[Condition]) -> Job:
     yield Result(table[select(table, conditions)].reset_index(drop=True))
 
 
-def _merge(table: pd.DataFrame, settings: Merging) -> Job:
+def _link(table: pd.DataFrame, settings: Linking) -> Job:
     from napari_unfold.tables.link import link
 
     yield from link(table, settings)
 
 
-def _show_merged(molecules: pd.DataFrame, source: Source, step: Step) -> TaskResult:
+def _show_linked(molecules: pd.DataFrame, source: Source, step: Step) -> TaskResult:
     return TaskResult(
         f"{source.count:,} localizations are {len(molecules):,} molecules.",
-        [source.points(molecules, "merged", step)],
+        [source.points(molecules, "linked", step)],
     )
 
 

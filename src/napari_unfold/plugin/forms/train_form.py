@@ -13,12 +13,16 @@ from napari_unfold.plugin.forms.settings_form import SettingsForm, check_presenc
 from napari_unfold.settings.explain import checked
 from napari_unfold.settings.recipe import Solver
 from napari_unfold.settings.training import TRAINING_ITERATIONS, Training
+from napari_unfold.simulation.simulated_microscope import BACKGROUND_PHOTONS, MOLECULE_PHOTONS
 
 if TYPE_CHECKING:
     from napari_unfold.files.presets import Preset
 
 # where there is no stack to estimate from
-_TYPICAL = {"background.photons": 20.0, "solver.molecule_photons": 1500.0}
+_TYPICAL = {
+    "background.photons": BACKGROUND_PHOTONS,
+    "solver.molecule_photons": MOLECULE_PHOTONS,
+}
 _SEARCH = "The best of several"
 _LOSS_DETAILS = ("softness", "huber_width", "full_pixel")
 _SIMULATED_ONLY = {"training.scene", "training.density_per_um2"}
