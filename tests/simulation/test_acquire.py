@@ -1,7 +1,9 @@
 """Whole acquisitions: the light, the truth and the maps are as asked for."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.simulation.brightness import Brightness
@@ -194,3 +196,20 @@ def test_every_pixel_has_the_mean_and_the_variance_of_its_maps():
 def test_the_recipe_names_the_gaussian_most_like_an_airy_pattern():
     made = acquire(sample(frames=1), Instrument(psf="airy"))
     assert made.recipe.optics.psf_sigma_nm == pytest.approx(0.21 * 600 / 1.4, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("stack", "on", "full"), [("blink_dense", 4, 1100), ("persistent", 12, 900)]
+)
+def test_light_and_length_of_tracks_are_those_of_another_simulator(shared_data, stack, on, full):
+    """Of storm-analysis, with the same exponential times."""
+    theirs = pd.read_csv(shared_data / "acquisitions" / f"{stack}_truth.csv")
+    ours = acquire(
+        sample(
+            frames=150, on_frames=on, off_frames=49 * on, density_per_um2=4,
+            molecule_photons=full, brightness_spread=0,
+        )
+    ).truth  # fmt: skip
+    assert stats.ks_2samp(theirs["photons"], ours["photons"]).statistic < 0.02
+    lengths = theirs.groupby(["x_nm", "y_nm"]).size(), ours.groupby("track").size()
+    assert lengths[1].mean() == pytest.approx(lengths[0].mean(), rel=0.05)
