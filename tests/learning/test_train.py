@@ -18,7 +18,7 @@ from napari_unfold.learning.appraisal import TrainingSet, worth
 from napari_unfold.learning.learn import Learned, learn, truth_images
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
 from napari_unfold.learning.train import Trained, train
-from napari_unfold.settings.microscope import Background
+from napari_unfold.settings.microscope import Background, Camera
 from napari_unfold.settings.recipe import Recipe, Solver
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
@@ -239,6 +239,12 @@ def test_resuming_goes_on_where_it_ended():
     assert second.history[0]["validation loss"] == pytest.approx(best, rel=1e-3)
     with pytest.raises(InputError, match="another fidelity"):
         run_to_end(learn(a_recipe(iterations=7), training, name="mine", resume=first.preset))
+
+
+def test_a_simulation_says_which_camera_it_made_up():
+    recipe = a_recipe().model_copy(update={"camera": Camera()})
+    events = learn(recipe, Training(frames=2), name="mine")
+    assert any(isinstance(e, Note) and "simulating an EMCCD" in e.text for e in islice(events, 5))
 
 
 @pytest.mark.parametrize(

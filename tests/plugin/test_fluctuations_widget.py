@@ -160,7 +160,7 @@ def test_a_learned_psf_is_named_as_such(widget, viewer, calls, qtbot) -> None:
     ("changes", "key", "said"),
     [
         ({"psf_from": "settings"}, "optics.psf_sigma_nm", "PSF is missing"),
-        ({"weight": 2.0}, "fluctuation.weight", "Sparsity"),
+        ({"weight": 2.0}, "fluctuation.weight", "Weight"),
         ({"weight": "much"}, "fluctuation.weight", "'much' is not a number"),
         (
             {"psf_from": "learned", "learning_steps": 0},

@@ -96,6 +96,18 @@ def test_the_preset_works_at_any_brightness(photons):
     assert result.molecule_photons == pytest.approx(photons, rel=0.4)
 
 
+def test_of_the_camera_its_type_is_enough_and_the_record_holds_what_was_found():
+    made = simulate("random", frames=30, shape=(32, 32), density_per_um2=1, seed=8)
+    stack = as_stack(made.stack)
+    result = run_to_end(reconstruct(stack, quick(camera=Camera(type="emccd"))))
+    used = Recipe.model_validate(result.record["recipe"])
+    assert used.camera.offset_adu == pytest.approx(100, abs=10)
+    assert used.camera.adu_per_photon == pytest.approx(2, rel=0.2)
+    assert any("Camera estimated" in note for note in result.record["notes"])
+    again = run_to_end(reconstruct(stack, used))
+    pd.testing.assert_frame_equal(result.localizations, again.localizations)
+
+
 def test_events_tell_what_happens_and_end_with_the_result(small):
     events = list(reconstruct(as_stack(small.stack), quick(background=Background())))
     assert isinstance(events[0], Stage)
