@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from napari_unfold.errors import InputError
 from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.simulation.brightness import Brightness
 from napari_unfold.simulation.scenes import SEEN_SHARE, acquire, drift, simulate
@@ -75,6 +76,13 @@ def test_the_truth_leaves_out_short_glimpses_only():
     half = acquire(settings, seen_share=0.5).truth
     assert 0 < len(half) < len(everything)
     assert len(half.merge(everything, on=["frame", "track", "photons"])) == len(half)
+
+
+def test_what_cannot_be_held_is_refused():
+    with pytest.raises(InputError, match="more than can be simulated"):
+        acquire(sample(on_frames=1, off_frames=1e6, density_per_um2=10))
+    with pytest.raises(InputError, match="a background of"):
+        acquire(sample(background="cells", background_photons=1e5, background_contrast=1000))
 
 
 def test_bleaching_leaves_fewer_molecules():

@@ -10,10 +10,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unfold.errors import InputError
 from napari_unfold.settings.simulation import Sample
 from napari_unfold.simulation.brightness import Brightness
 from napari_unfold.simulation.structures import Structure, structure
 from napari_unfold.simulation.switching import Switching
+
+MOST_EMITTERS = 5_000_000
+"""Their switching is held in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,13 @@ def _switching(
     rng: np.random.Generator,
     for_depth: np.random.Generator,
 ) -> Iterator[Molecules]:
+    if at_a_time / switching.share_on > MOST_EMITTERS:
+        raise InputError(
+            f"{at_a_time:.3g} molecules that are on {switching.share_on:.2g} of the time would "
+            f"take {at_a_time / switching.share_on:.2g} in all, more than can be simulated",
+            "Shorten the off-time, or simulate fewer or a smaller frame",
+            field="sample.off_frames",
+        )
     count = rng.poisson(at_a_time / switching.share_on)
     position_nm, photons = place(count, rng), brightness.draw(count, rng)
     depth_nm = for_depth.normal(0.0, sample.depth_nm, count)

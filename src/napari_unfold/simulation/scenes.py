@@ -238,5 +238,5 @@ def drift(n_frames: int, way_nm: float, rng: np.random.Generator) -> NDArray[np.
 
 def _as_used(recipe: Recipe, spot: SpotShape, background_photons: float) -> Recipe:
     optics = recipe.optics.model_copy(update={"psf_sigma_nm": spot.sigma_nm})
-    background = Background(photons=background_photons)
+    background = checked(Background, {"photons": background_photons})
     return recipe.model_copy(update={"optics": optics, "background": background})
