@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from napari_unfold.imaging.camera import to_photons
-from napari_unfold.localization.likelihood import BRIGHTNESS_SPREAD, BrightnessPrior, Frames
+from napari_unfold.localization.brightness import SPREAD, BrightnessPrior
+from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
@@ -24,7 +25,7 @@ def exposed(rows, n, seed=0):
     camera = EMCCD
     frames = expose(np.repeat(clean[None], n, 0), camera, np.random.default_rng(seed))
     data = torch.tensor(to_photons(frames, camera))
-    prior = BrightnessPrior(TYPICAL, BRIGHTNESS_SPREAD)
+    prior = BrightnessPrior(TYPICAL, SPREAD)
     return Frames(data, torch.full_like(data, BACKGROUND), SIGMA, camera.excess_noise, 0.0, prior)
 
 

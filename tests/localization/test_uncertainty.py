@@ -10,7 +10,8 @@ from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.camera import CameraModel, noise_variance
 from napari_unfold.jobs import run_to_end
-from napari_unfold.localization.likelihood import BrightnessPrior, Frames
+from napari_unfold.localization.brightness import BrightnessPrior
+from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.localization.uncertainty import uncertainties
 from napari_unfold.reconstruction.reconstruct import reconstruct

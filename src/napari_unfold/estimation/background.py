@@ -14,10 +14,18 @@ from scipy import ndimage
 
 from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
 
-WINDOW_PX = 8
-"""Side of the windows in which the background is taken to be constant; more for few frames."""
+WINDOW_PX, FLAT_WINDOW_PX = 8, 6
+"""Sides of the windows in which the background is taken to be constant, and of those in which what
+is left of it once its shape is removed is; larger for few frames."""
 
 VALUES_PER_WINDOW = 1000
+MOST_VALUES = 4000
+"""Of more frames only some are looked at."""
+
+FLATTENINGS = 4
+"""So many times the shape found so far is removed, so that even the edge of a lit cell is flat."""
+
+FEWEST_VALUES = 16
 
 DIM_PHOTONS = 3.0
 PATCH_PX = 4
@@ -32,6 +40,9 @@ FRAMES_FOR_STRUCTURE = 20
 MIN_CROWDING = 1e-3
 """Molecules per area of a PSF and frame that are thought possible anywhere."""
 
+LARGEST_CORRELATION = 0.05
+"""Of one frame with the next, with which frames count as independent."""
+
 MIN_FRAMES_FOR_FLUCTUATIONS = 3
 """Below this number of frames the temporal variance says too little."""
 
@@ -42,7 +53,8 @@ def estimate_background(photons: NDArray[np.floating], camera: CameraModel) -> N
     The values below the background scatter by noise alone, molecules can only add light. For
     Gaussian noise of standard deviation ``s`` the values below the true background ``b`` lie
     ``s sqrt(2 / pi)`` below it on average, however few they are; ``b`` is found where this
-    holds, in every window of a few pixels over all frames.
+    holds, in every window of a few pixels over all frames. Within a window on the edge of a lit
+    cell the background is not constant; that is repeated on what is left when the map is removed.
 
     Parameters
     ----------
@@ -56,14 +68,105 @@ def estimate_background(photons: NDArray[np.floating], camera: CameraModel) -> N
     array (Y, X)
         Photons per camera pixel, smooth, positive.
     """
-    n_frames, height, width = photons.shape
-    window = max(WINDOW_PX, math.ceil(math.sqrt(VALUES_PER_WINDOW / n_frames)))
-    rows, columns = window_starts(height, window), window_starts(width, window)
-    coarse = np.array([[_dark_level(photons[:, r, c], camera) for c in columns] for r in rows])
-    coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
-    background = _interpolate(coarse, rows, columns, (height, width))
-    smooth = ndimage.gaussian_filter(background, window / 2, mode="nearest")
-    return np.asarray(np.maximum(smooth, MIN_BACKGROUND_PHOTONS), dtype=np.float32)
+    few = _spread(photons, WINDOW_PX)
+    windows = _windows(few.shape, WINDOW_PX)
+    coarse = np.array([[_dark_level(few[:, r, c], camera) for c in windows[1]] for r in windows[0]])
+    background = np.maximum(_smooth_map(coarse, windows, few.shape), MIN_BACKGROUND_PHOTONS)
+    for _ in range(FLATTENINGS):
+        background = refined_background(photons, background, camera)
+    return background.astype(np.float32)
+
+
+def refined_background(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    camera: CameraModel,
+    light: NDArray[np.floating] | None = None,
+) -> NDArray[np.float32]:
+    """Estimate what a background map is wrong by, and correct it.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames in photons.
+    background : array (Y, X)
+        Photons per camera pixel, as known so far.
+    camera : CameraModel
+    light : array (T, Y, X), optional
+        Photons of the molecules that were found. Pixels to which they give more than the noise are
+        left out: there a PSF that is not quite right would count as background.
+
+    Returns
+    -------
+    array (Y, X)
+        Where the background is dim beside single photons, it stays as it was.
+    """
+    few = _spread(photons, FLAT_WINDOW_PX)
+    known = np.broadcast_to(background, few.shape)
+    hidden = np.zeros(few.shape, dtype=bool)
+    if light is not None:
+        shown = _spread(light, FLAT_WINDOW_PX)
+        hidden = shown > np.sqrt(noise_variance(known, camera))
+        known = known + shown
+    windows = _windows(few.shape, FLAT_WINDOW_PX)
+    deviation = np.sqrt(noise_variance(known, camera))
+    skewness = noise_skewness(known, camera)
+    left = np.where(hidden, np.inf, few - known)
+    rows = []
+    for r in windows[0]:
+        of_row = [
+            np.stack([values[:, r, c].ravel() for c in windows[1]])
+            for values in (left, deviation, skewness)
+        ]
+        rows.append(_dark_shift(*of_row))
+    shift = _smooth_map(np.array(rows), windows, few.shape)
+    bright = background > DIM_PHOTONS * camera.excess_noise
+    corrected = np.where(bright, background + shift, background)
+    return np.maximum(corrected, MIN_BACKGROUND_PHOTONS).astype(np.float32)
+
+
+def _spread(frames: NDArray[np.floating], window: int) -> NDArray[np.floating]:
+    """Return as many of the frames, evenly spread, as windows of that side need."""
+    return frames[:: max(1, len(frames) * window**2 // MOST_VALUES)]
+
+
+def _windows(shape: tuple[int, ...], window: int) -> tuple[list[slice], list[slice]]:
+    window = max(window, math.ceil(math.sqrt(VALUES_PER_WINDOW / shape[0])))
+    return window_starts(shape[1], window), window_starts(shape[2], window)
+
+
+def _smooth_map(
+    coarse: NDArray[np.floating], windows: tuple[list[slice], list[slice]], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return a map ``(Y, X)`` from the values of the windows, without outliers."""
+    median = ndimage.median_filter(coarse, size=3, mode="nearest")
+    fine = _interpolate(median, *windows, (shape[1], shape[2]))
+    side = windows[0][0].stop - windows[0][0].start
+    return np.asarray(ndimage.gaussian_filter(fine, side / 2, mode="nearest"))
+
+
+def _dark_shift(
+    left: NDArray[np.floating], deviation: NDArray[np.floating], skewness: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Zero of the noise in each of ``(n, m)`` sets of values whose noise is known.
+
+    As `_half_gaussian_center`, for values of unequal noise; infinite ones are left out, and a set
+    in which too few remain says nothing (0).
+    """
+    order = np.argsort(left, axis=1)
+    ordered = np.take_along_axis(left, order, 1).astype(np.float64)
+    below = np.arange(1, ordered.shape[1] + 1)
+    with np.errstate(invalid="ignore"):
+        distance = ordered - np.cumsum(ordered, axis=1) / below
+    expected = np.cumsum(np.take_along_axis(deviation, order, 1), axis=1) / below
+    skew = np.cumsum(np.take_along_axis(skewness, order, 1), axis=1) / below
+    expected *= math.sqrt(2.0 / math.pi) / (1.0 + skew / (3.0 * math.sqrt(2.0 * math.pi)))
+    finite = np.isfinite(ordered)
+    crossed = finite & (below >= min(FEWEST_VALUES, len(below))) & (distance >= expected)
+    at = np.where(crossed.any(axis=1), crossed.argmax(axis=1), finite.sum(axis=1) // 2)
+    found = np.take_along_axis(ordered, np.minimum(at, len(below) - 1)[:, None], 1)[:, 0]
+    enough = finite.sum(axis=1) >= VALUES_PER_WINDOW // 5
+    return np.where(enough & np.isfinite(found), found, 0.0)
 
 
 def window_starts(size: int, window: int) -> list[slice]:
@@ -102,7 +205,7 @@ def _half_gaussian_center(photons: NDArray[np.floating], camera: CameraModel) ->
     expected = np.sqrt(2.0 / math.pi * noise_variance(ordered, camera))
     expected /= 1.0 + noise_skewness(ordered, camera) / (3.0 * math.sqrt(2.0 * math.pi))
     # a few lowest values say little, and no value at all scatters around zero photons
-    usable = (below >= min(16, len(ordered))) & (expected > 0)
+    usable = (below >= min(FEWEST_VALUES, len(ordered))) & (expected > 0)
     crossed = np.flatnonzero(usable & (mean_distance >= expected))
     return float(ordered[crossed[0]] if len(crossed) else np.median(ordered))
 
@@ -163,6 +266,30 @@ def estimate_molecule_photons(
     if mean <= 0 or excess <= 3.0 * uncertainty:
         return detection_limit(background, camera, point_energy)
     return max(excess / (mean * point_energy), detection_limit(background, camera, point_energy))
+
+
+def frames_are_independent(
+    photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
+) -> bool:
+    """Tell whether molecules of one frame are dark in the next.
+
+    The covariance of a pixel with itself in the next frame, beside its variance beyond the noise.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Neighbouring frames in photons.
+    background : array (Y, X)
+    camera : CameraModel
+    """
+    if len(photons) < MIN_FRAMES_FOR_FLUCTUATIONS:
+        return False
+    light = photons - background
+    changes = light - light.mean(axis=0)
+    noise = float(noise_variance(photons.mean(axis=0), camera).mean())
+    variance = float(changes.var(axis=0).mean()) - noise
+    covariance = float((changes[1:] * changes[:-1]).mean())
+    return covariance < LARGEST_CORRELATION * variance
 
 
 def detection_limit(

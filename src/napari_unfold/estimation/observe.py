@@ -14,7 +14,9 @@ from napari_unfold.estimation.background import (
     estimate_background,
     estimate_crowding,
     estimate_molecule_photons,
+    frames_are_independent,
 )
+from napari_unfold.estimation.learn_molecules import learn_molecules
 from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
 from napari_unfold.files.stacks import Stack
@@ -23,8 +25,13 @@ from napari_unfold.imaging.camera import CameraModel, to_photons
 from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
 from napari_unfold.jobs import Job, Note, Stage
+from napari_unfold.localization.brightness import SPREAD, Brightness, BrightnessPrior
 from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
+
+FEWEST_SINGLES = 0.75
+"""With a smaller share of single molecules among the spots that stand alone, the fluctuations tell
+the brightness better, if frames are independent."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class MoleculeObservation(Observation):
     psf : PSF
     molecule_photons : float
         Photons of a typical molecule in one frame.
+    brightness : Brightness
+        What is expected of the photons of a molecule.
     detection_limit_photons : float
         Of the faintest molecule that stands out from the noise.
     crowding : array (Y, X)
@@ -71,6 +80,7 @@ class MoleculeObservation(Observation):
 
     psf: PSF
     molecule_photons: float
+    brightness: Brightness
     detection_limit_photons: float
     crowding: NDArray[np.float32]
 
@@ -117,21 +127,54 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     energy = forward_operator(seen.shape, recipe.solver.upsampling, psf).point_energy
     limit = detection_limit(seen.background, seen.camera, energy)
     photons = recipe.solver.molecule_photons
+    background, brightness = seen.background, None
     if photons == "auto":
-        photons = estimate_molecule_photons(sample, seen.background, seen.camera, energy)
-        seen.notes.append(
-            f"Typical molecule estimated: {photons:.0f} photons per frame"
-            if photons > limit
-            else "No molecules stand out from the noise; looking for the faintest that could"
-        )
-        yield Note(seen.notes[-1])
+        photons, brightness, background = yield from _molecules(seen, sample, psf, energy, limit)
     return MoleculeObservation(
-        **vars(seen),
+        **{**vars(seen), "background": background},
         psf=psf,
         molecule_photons=photons,
+        brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
-        crowding=estimate_crowding(sample, seen.background, photons, psf.sigma_px),
+        crowding=estimate_crowding(sample, background, photons, psf.sigma_px),
     )
+
+
+def _molecules(
+    seen: Observation, sample: NDArray[np.float32], psf: PSF, point_energy: float, limit: float
+) -> Job[tuple[float, Brightness, NDArray[np.float32]]]:
+    """Return the photons of a typical molecule, their distribution, and the background behind."""
+    yield Stage("Learning the brightness of molecules")
+    learned = yield from learn_molecules(
+        sample,
+        seen.background,
+        seen.camera,
+        psf.sigma_px,
+        point_energy,
+        keep_background=seen.recipe.background.photons != "auto",
+    )
+    if learned is None:
+        note = "No molecules stand out from the noise; looking for the faintest that could"
+        photons, brightness = limit, None
+    elif learned.singles < FEWEST_SINGLES and frames_are_independent(
+        sample, seen.background, seen.camera
+    ):
+        photons = estimate_molecule_photons(sample, seen.background, seen.camera, point_energy)
+        brightness = None
+        note = (
+            f"Typical molecule: {photons:.0f} photons per frame, from the fluctuations of the "
+            "stack: in such a crowd hardly any stands alone"
+        )
+    else:
+        photons, brightness = learned.photons, learned.brightness
+        note = (
+            f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
+            f"from {learned.spots} spots that stand alone"
+        )
+    seen.notes.append(note)
+    yield Note(note)
+    background = seen.background if learned is None else learned.background
+    return photons, brightness or BrightnessPrior(photons, SPREAD), background
 
 
 def _look(

@@ -2,77 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 
+from napari_unfold.localization.brightness import Brightness, BrightnessPrior
 from napari_unfold.localization.spots import Molecules, SpotModel
 
-BRIGHTNESS_SPREAD = 0.2
-"""Scale of the brightness prior relative to a typical molecule.
-
-Together with the tails below it suits molecules that hardly differ and such whose brightness
-varies by 60 %: chosen on simulations of both.
-"""
-
-TAIL = 2.0
-"""Degrees of freedom of the brightness prior; few are heavy tails."""
-
-
-@dataclass(frozen=True)
-class BrightnessPrior:
-    """What is expected of the photons of a molecule before it is fitted.
-
-    A Student's t distribution around the typical molecule. Where spots merge, it says how to share
-    their light, and keeps molecules far closer than the PSF from fitting the noise with huge
-    photons of opposite errors. An isolated spot, whose photons the frame tells within a few
-    percent, hardly feels it, however far from typical, since the tails are heavy.
-
-    Parameters
-    ----------
-    photons : float
-        Of a typical molecule.
-    spread : float
-        Scale of the distribution relative to `photons`; infinite for no prior at all.
-    """
-
-    photons: float = 1.0
-    spread: float = math.inf
-
-    def penalty(self, photons: torch.Tensor) -> torch.Tensor:
-        """Return minus its logarithm, zero for a typical molecule."""
-        u = (photons - self.photons) / (self.spread * self.photons)
-        return 0.5 * TAIL * torch.log1p(u * u / TAIL)
-
-    def slope_and_curvature(self, photons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return its derivative, and the curvature of the parabola that touches it from above."""
-        width = self.spread * self.photons
-        u = (photons - self.photons) / width
-        curvature = 1.0 / (width * width * (1.0 + u * u / TAIL))
-        return curvature * (photons - self.photons), curvature
+NO_PRIOR = BrightnessPrior()
 
 
 class CameraLikelihood:
     """Negative log-likelihood of frames, for photon noise with excess and read noise.
 
     Poisson-like: the frames are counted in units of the excess noise, and read noise is taken
-    along as if it were background on both sides, which gives it its variance.
+    along as if it were background on both sides, which gives it its variance. It is counted from
+    that of frames that are explained exactly.
 
     Parameters
     ----------
-    y, b : tensor (B, Y, X)
-        Frames and background in photons.
-    excess_noise, read_variance : float
+    counts, floor : tensor (B, Y, X)
+        Frames and background in photons, each with the read variance over the excess noise.
+    excess_noise : float
         ``variance = excess_noise * mean + read_variance``, in photons squared.
     """
 
-    def __init__(
-        self, y: torch.Tensor, b: torch.Tensor, excess_noise: float, read_variance: float
-    ) -> None:
-        pedestal = read_variance / excess_noise
-        self._counts = (y + pedestal).clamp(min=0.0)
-        self._floor = b + pedestal
+    def __init__(self, counts: torch.Tensor, floor: torch.Tensor, excess_noise: float) -> None:
+        self._counts = counts.clamp(min=0.0)
+        self._floor = floor
         self._excess_noise = excess_noise
 
     def _mean(self, spots: torch.Tensor) -> torch.Tensor:
@@ -80,8 +37,11 @@ class CameraLikelihood:
 
     def per_frame(self, spots: torch.Tensor) -> torch.Tensor:
         """Return its value ``(B,)`` for the light of the molecules ``(B, Y, X)``."""
-        mean = self._mean(spots)
-        return (mean - torch.xlogy(self._counts, mean)).sum(dim=(-2, -1)) / self._excess_noise
+        mean, counts = self._mean(spots), self._counts
+        # the difference, not the terms: pixels of high read variance would drown the others
+        ratio = torch.where(counts > 0, mean / counts.clamp(min=1e-6), 1.0)
+        misfit = mean - counts - torch.xlogy(counts, ratio)
+        return misfit.sum(dim=(-2, -1)) / self._excess_noise
 
     def residual_and_weight(self, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return minus its derivative by the mean of every pixel, and the Fisher information."""
@@ -100,26 +60,34 @@ class Frames:
         Frames and background in photons.
     sigma_px : float
         PSF sigma in camera pixels.
-    excess_noise, read_variance : float
-        Camera noise: ``variance = excess_noise * mean + read_variance``, in photons squared.
-    prior : BrightnessPrior
+    excess_noise : float
+    read_variance : float or tensor (Y, X)
+        Camera noise: ``variance = excess_noise * mean + read_variance``, in photons squared; a
+        pixel that tells nothing has a huge one.
+    prior : Brightness
     """
 
     y: torch.Tensor
     b: torch.Tensor
     sigma_px: float
     excess_noise: float = 1.0
-    read_variance: float = 0.0
-    prior: BrightnessPrior = BrightnessPrior()
+    read_variance: float | torch.Tensor = 0.0
+    prior: Brightness = NO_PRIOR
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """Frames as the likelihood counts them, shape ``(B, Y, X)``."""
+        return self.y + self.read_variance / self.excess_noise
+
+    @property
+    def floor(self) -> torch.Tensor:
+        """What the likelihood expects without molecules, shape ``(B, Y, X)``."""
+        return self.b + self.read_variance / self.excess_noise
 
     @property
     def likelihood(self) -> CameraLikelihood:
         """The likelihood of the frames for the light of molecules."""
-        return self.likelihood_of(self.y, self.b)
-
-    def likelihood_of(self, y: torch.Tensor, b: torch.Tensor) -> CameraLikelihood:
-        """Return the likelihood of other frames of the same camera."""
-        return CameraLikelihood(y, b, self.excess_noise, self.read_variance)
+        return CameraLikelihood(self.counts, self.floor, self.excess_noise)
 
     def spot_model(self, molecules: Molecules) -> SpotModel:
         """Return the spots, with a patch laid around every molecule."""

@@ -20,7 +20,8 @@ from scipy.spatial import cKDTree
 from torch.nn import functional
 
 from napari_unfold.imaging.camera import CameraModel, noise_variance
-from napari_unfold.localization.likelihood import BRIGHTNESS_SPREAD, BrightnessPrior, Frames
+from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
@@ -68,6 +69,8 @@ class Localizer:
         Fine pixels per camera pixel of the reconstruction.
     molecule_photons : float
         Photons of a typical molecule.
+    brightness : Brightness
+        What is expected of the photons of a molecule.
     threshold_photons : float
         Faintest spot of the reconstruction to start from.
     faintest_photons : float
@@ -83,6 +86,7 @@ class Localizer:
     pixel_size_nm: float
     upsampling: int
     molecule_photons: float
+    brightness: Brightness
     threshold_photons: float
     faintest_photons: float
     crowding: NDArray[np.float32]
@@ -113,7 +117,7 @@ class Localizer:
             self.sigma_px,
             self.camera.excess_noise,
             self.camera.read_noise_photons**2,
-            BrightnessPrior(self.molecule_photons, BRIGHTNESS_SPREAD),
+            self.brightness,
         )
         selection = ModelSelection(
             frames,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from napari_unfold.localization.likelihood import BrightnessPrior, CameraLikelihood, Frames
+from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.likelihood import CameraLikelihood, Frames
 from napari_unfold.localization.refine import MAX_STEP_PX
 from napari_unfold.localization.spots import Molecules, patch_side, pixel_profile
 
@@ -36,7 +37,7 @@ class Patches:
         Of the pieces; what is held fixed counts as background.
     sigma_px : float
         PSF sigma in camera pixels.
-    prior : BrightnessPrior
+    prior : Brightness
     """
 
     rows: torch.Tensor
@@ -44,7 +45,7 @@ class Patches:
     inside: torch.Tensor
     likelihood: CameraLikelihood
     sigma_px: float
-    prior: BrightnessPrior
+    prior: Brightness
 
     def loss(self, spots: torch.Tensor) -> torch.Tensor:
         """Return minus the log-probability ``(N,)`` of the pieces and the spots."""
@@ -62,15 +63,7 @@ class Patches:
         """Return the Fisher information ``(N, 3 k, 3 k)``, that of the prior included."""
         light, jacobian = self._model(spots)
         _, weight = self.likelihood.residual_and_weight(light)
-        return self._information(jacobian, weight, spots)
-
-    def _information(
-        self, jacobian: torch.Tensor, weight: torch.Tensor, spots: torch.Tensor
-    ) -> torch.Tensor:
-        information = torch.einsum("nipq,njpq->nij", jacobian * weight[:, None], jacobian)
-        _, curvature = self.prior.slope_and_curvature(spots[..., 2])
-        information.diagonal(dim1=1, dim2=2)[:, 2::3] += curvature
-        return information
+        return _information(jacobian, weight, self.prior.information(spots[..., 2]))
 
     def fit(self, spots: torch.Tensor, iterations: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the spots where the loss is least, and that loss (Levenberg-Marquardt)."""
@@ -80,10 +73,10 @@ class Patches:
         limit = spots.new_tensor([MAX_STEP_PX, MAX_STEP_PX, torch.inf])
         for _ in range(iterations):
             residual, weight = self.likelihood.residual_and_weight(light)
-            slope, _ = self.prior.slope_and_curvature(spots[..., 2])
+            slope, curvature = self.prior.slope_and_curvature(spots[..., 2])
             gradient = torch.einsum("nipq,npq->ni", jacobian, residual)
             gradient[:, 2::3] -= slope
-            matrix = self._information(jacobian, weight, spots)
+            matrix = _information(jacobian, weight, curvature)
             diagonal = matrix.diagonal(dim1=1, dim2=2)
             matrix = matrix + torch.diag_embed(damping[:, None] * diagonal + 1e-9)
             step = torch.linalg.solve_ex(matrix, gradient)[0].view_as(spots)
@@ -99,6 +92,15 @@ class Patches:
             light = torch.where(moved, trial_light, light)
             jacobian = torch.where(moved[..., None], trial_jacobian, jacobian)
         return spots, loss
+
+
+def _information(
+    jacobian: torch.Tensor, weight: torch.Tensor, of_prior: torch.Tensor
+) -> torch.Tensor:
+    """Fisher information ``(N, 3 k, 3 k)`` of the pixels and, for the photons, of the prior."""
+    information = torch.einsum("nipq,njpq->nij", jacobian * weight[:, None], jacobian)
+    information.diagonal(dim1=1, dim2=2)[:, 2::3] += of_prior
+    return information
 
 
 def light_and_jacobian(
@@ -210,6 +212,6 @@ def patches_around(
     rows, columns = model.pixels
     inside = model.cut_out(torch.ones_like(frames.y))
     own, _ = light_and_jacobian(rows, columns, spots, frames.sigma_px)
-    fixed = (model.cut_out(frames.b + light) - own) * inside
-    likelihood = frames.likelihood_of(model.cut_out(frames.y), fixed)
+    fixed = (model.cut_out(frames.floor + light) - own) * inside
+    likelihood = CameraLikelihood(model.cut_out(frames.counts), fixed, frames.excess_noise)
     return Patches(rows, columns, inside, likelihood, frames.sigma_px, frames.prior)

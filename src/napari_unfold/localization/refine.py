@@ -19,6 +19,13 @@ MAX_STEP_PX = 0.25
 """Longest move of a molecule in one iteration, so that neighbours do not jump over each other."""
 
 
+MAX_OUTSIDE_PX = 1.0
+"""Farther beyond the border a frame tells nothing of a molecule."""
+
+EMPTY_CURVATURE = 1e-9
+"""Of a molecule of whose position the pixels tell nothing; it then stays where it is."""
+
+
 def _solve(
     model: SpotModel,
     jacobian: torch.Tensor,
@@ -39,9 +46,9 @@ def _solve(
 
     own = torch.einsum("nipq,njpq->nij", jacobian * model.cut_out(weight)[:, None], jacobian)
     diagonal = own.diagonal(dim1=1, dim2=2)
-    extra = damping[frame][:, None] * diagonal + 1e-12
+    extra = damping[frame][:, None] * diagonal + EMPTY_CURVATURE
     extra[:, 2] += curvature
-    preconditioner = torch.linalg.inv(own + torch.diag_embed(extra))
+    preconditioner = torch.linalg.inv_ex(own + torch.diag_embed(extra))[0]
 
     def product(v: torch.Tensor) -> torch.Tensor:
         change = model.add_up(torch.einsum("nipq,ni->npq", jacobian, v))
@@ -90,7 +97,7 @@ def fit(molecules: Molecules, frames: Frames, iterations: int = 5) -> Molecules:
         slope, curvature = prior.slope_and_curvature(molecules.photons)
         gradient[:, 2] -= slope
         step = _solve(model, jacobian, weight, gradient, molecules.frame, damping, curvature)
-        trial = _moved(molecules, step)
+        trial = _moved(molecules, step, model.shape)
         trial_jacobian, trial_spots = model.jacobian(trial), model.light(trial)
         trial_loss = loss_of(trial, trial_spots)
         better = trial_loss < loss
@@ -107,9 +114,11 @@ def fit(molecules: Molecules, frames: Frames, iterations: int = 5) -> Molecules:
     return molecules
 
 
-def _moved(molecules: Molecules, step: torch.Tensor) -> Molecules:
+def _moved(molecules: Molecules, step: torch.Tensor, shape: tuple[int, int, int]) -> Molecules:
+    position = molecules.position + step[:, :2].clamp(-MAX_STEP_PX, MAX_STEP_PX)
+    farthest = position.new_tensor(shape[1:]) + MAX_OUTSIDE_PX
     return Molecules(
         molecules.frame,
-        molecules.position + step[:, :2].clamp(-MAX_STEP_PX, MAX_STEP_PX),
+        position.clamp(min=-MAX_OUTSIDE_PX).minimum(farthest),
         torch.maximum(molecules.photons + step[:, 2], 0.2 * molecules.photons),
     )

@@ -30,6 +30,11 @@ class Molecules:
     position: torch.Tensor
     photons: torch.Tensor
 
+    @classmethod
+    def none(cls) -> Molecules:
+        """Return an empty list, in the memory of the CPU."""
+        return cls(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2), torch.zeros(0))
+
     def __len__(self) -> int:
         return len(self.frame)
 

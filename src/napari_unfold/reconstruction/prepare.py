@@ -126,6 +126,7 @@ def prepare(seen: MoleculeObservation, preset: Preset | None, device: torch.devi
             pixel_size_nm=grid.pixel_size_nm,
             upsampling=grid.upsampling,
             molecule_photons=seen.molecule_photons,
+            brightness=seen.brightness,
             threshold_photons=parameters.threshold_photons,
             faintest_photons=max(
                 recipe.localization.min_photons_fraction * seen.molecule_photons,

@@ -1,0 +1,237 @@
+"""Brightness and background, learned from fits to some of the frames (empirical Bayes).
+
+Nothing is assumed of the brightness at first, except that a spot is one molecule unless the frame
+shows that it is two. Lone, well fitted spots then tell the distribution of the photons, whatever
+makes it: switching on and off within a frame, dyes that differ, bleaching. It is approached from
+above; an estimate from below would split every molecule and confirm itself. The background is
+corrected where the molecules that were found leave it dark.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_unfold.estimation.background import (
+    detection_limit,
+    estimate_crowding,
+    refined_background,
+)
+from napari_unfold.estimation.single_molecules import photon_deviation, share_of_singles
+from napari_unfold.imaging.camera import CameraModel
+from napari_unfold.jobs import Job, Progress
+from napari_unfold.localization.brightness import LearnedBrightness
+from napari_unfold.localization.likelihood import Frames
+from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.refine import fit
+from napari_unfold.localization.spots import Molecules
+
+FRAMES = 40
+PIXELS = 2**20
+"""At most so many frames and pixels are fitted: the distribution is then known within percents."""
+
+BATCH_PIXELS = 2**16
+
+PASSES = 2
+ROUNDS = 3
+"""Of adding and splitting in each pass."""
+
+CAUTION = 4.0
+"""Evidence beyond the usual price without which a spot stays one molecule while nothing is known:
+what is not split is still recognised as several by its photons, what is wrongly split is not."""
+
+LONE_SIGMA = 2.5
+"""A spot without another within this distance, in units of sigma, stands alone."""
+
+LARGEST_CHI = 2.0
+"""Standard deviations by which the misfit of a lone spot may exceed that of noise."""
+
+FEWEST_SPOTS = 30
+"""With fewer lone spots all are taken."""
+
+MERGED_AREA = 0.25
+"""Area within which two molecules look like one, in units of that of a PSF, ``4 pi sigma^2``."""
+
+UNKNOWN_RANGE = 60.0
+"""The first distribution is flat from the detection limit to so many times as much."""
+
+
+@dataclass(frozen=True)
+class LearnedMolecules:
+    """What the fits told.
+
+    Attributes
+    ----------
+    brightness : LearnedBrightness
+    photons, error_photons : float
+        Mean of a molecule in one frame, and its standard error.
+    spots : int
+        Lone spots it rests on.
+    singles : float
+        Share of them that are single molecules.
+    background : array (Y, X)
+        Photons per camera pixel.
+    """
+
+    brightness: LearnedBrightness
+    photons: float
+    error_photons: float
+    spots: int
+    singles: float
+    background: NDArray[np.float32]
+
+
+def learn_molecules(
+    sample: NDArray[np.float32],
+    background: NDArray[np.float32],
+    camera: CameraModel,
+    sigma_px: float,
+    point_energy: float,
+    keep_background: bool = False,
+) -> Job[LearnedMolecules | None]:
+    """Learn the brightness of molecules, and correct the background, from a sample of a stack.
+
+    Parameters
+    ----------
+    sample : array (T, Y, X)
+        Frames in photons.
+    background : array (Y, X)
+        First estimate, photons per camera pixel.
+    camera : CameraModel
+    sigma_px : float
+        PSF sigma in camera pixels.
+    point_energy : float
+        Sum of squares of the image of a one-photon molecule.
+    keep_background : bool
+        It was stated, and is not corrected.
+
+    Returns
+    -------
+    LearnedMolecules or None
+        None if there are no molecules.
+    """
+    few = _some(sample)
+    limit = detection_limit(background, camera, point_energy)
+    grid = np.geomspace(limit, UNKNOWN_RANGE * limit, 200)
+    deviation = partial(
+        photon_deviation,
+        background=float(np.median(background)),
+        camera=camera,
+        sigma_px=sigma_px,
+    )
+    brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
+    mean = brightness.mean
+    learned = None
+    for i in range(PASSES):
+        fits = yield from _fits(few, background, camera, sigma_px, brightness, mean, i)
+        if not keep_background:
+            background = refined_background(few, background, camera, fits.light)
+        photons, crowding = fits.lone()
+        if len(photons) < 2:
+            return learned
+        weights = np.ones(len(photons))
+        # crowding was counted in molecules of the former brightness
+        light = float(crowding.mean()) * mean
+        for _ in range(3):
+            mean = float(np.average(photons, weights=weights))
+            weights = share_of_singles(photons, 2.0 * MERGED_AREA * light / mean)
+        brightness = LearnedBrightness(photons, weights, deviation)
+        mean = brightness.mean
+        scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
+        error = scatter / math.sqrt(weights.sum())
+        learned = LearnedMolecules(
+            brightness, mean, error, len(photons), float(weights.mean()), background
+        )
+    return learned
+
+
+def _some(sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return frames of the sample, evenly spread."""
+    wanted = max(2, min(FRAMES, PIXELS // (sample.shape[1] * sample.shape[2])))
+    if len(sample) <= wanted:
+        return sample
+    return np.asarray(sample[np.linspace(0, len(sample) - 1, wanted).astype(int)])
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Spots of the sample: photons, crowding there, and which are lone and well fitted."""
+
+    photons: NDArray[np.float64]
+    crowding: NDArray[np.float64]
+    good: NDArray[np.bool_]
+    light: NDArray[np.float32]
+
+    def lone(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return photons and crowding of the lone spots, or of all where hardly any is."""
+        chosen = self.good if self.good.sum() >= FEWEST_SPOTS else np.ones_like(self.good)
+        return self.photons[chosen], self.crowding[chosen]
+
+
+def _fits(
+    sample: NDArray[np.float32],
+    background: NDArray[np.float32],
+    camera: CameraModel,
+    sigma_px: float,
+    brightness: LearnedBrightness,
+    mean: float,
+    done: int,
+) -> Job[_Fits]:
+    """Find and fit the molecules of the sample, from nothing."""
+    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, sigma_px))
+    batch = max(1, BATCH_PIXELS // background.size)
+    parts = []
+    for start in range(0, len(sample), batch):
+        y = torch.as_tensor(sample[start : start + batch])
+        b = torch.as_tensor(background).expand_as(y)
+        variance = camera.read_noise_photons**2
+        frames = Frames(y, b, sigma_px, camera.excess_noise, variance, brightness)
+        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
+        found = Molecules.none()
+        for _ in range(ROUNDS):
+            found = fit(selection.add(selection.split(found)), frames)
+            yield Progress(done + start / len(sample), PASSES)
+        found = fit(selection.remove(found), frames)
+        model = frames.spot_model(found)
+        parts.append(
+            _Fits(
+                found.photons.double().numpy(),
+                selection.crowding_at(found).double().numpy(),
+                _good(found, frames),
+                model.light(found).numpy(),
+            )
+        )
+    return _Fits(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("photons", "crowding", "good", "light")
+        )
+    )
+
+
+def _good(found: Molecules, frames: Frames) -> NDArray[np.bool_]:
+    """Mask of the spots that stand alone, inside, and leave no more than noise."""
+    if len(found) < 2:
+        return np.zeros(len(found), dtype=bool)
+    near = LONE_SIGMA * frames.sigma_px
+    distance, _ = cKDTree(found.points(near)).query(found.points(near), 2)
+    model = frames.spot_model(found)
+    spots = model.light(found)
+    residual, weight = frames.likelihood.residual_and_weight(spots)
+    # squared residuals in units of the noise, weighted like the spot itself
+    misfit = model.cut_out(residual.square() / weight)
+    inside = model.cut_out(torch.ones_like(spots))
+    shape = model.jacobian(found)[:, 2].clamp(min=0.0).sqrt() * inside
+    total = shape.sum((1, 2))
+    chi = (misfit * shape).sum((1, 2)) / total
+    error = math.sqrt(2.0) * shape.square().sum((1, 2)).sqrt() / total
+    size = found.position.new_tensor(spots.shape[1:])
+    inner = ((found.position > 1) & (found.position < size - 1)).all(1)
+    good = inner & (chi < 1.0 + LARGEST_CHI * error)
+    return np.asarray((distance[:, 1] > near) & good.numpy())
