@@ -29,6 +29,7 @@ from napari_unfold.jobs import Job, Progress
 from napari_unfold.localization.brightness import LearnedBrightness
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 
@@ -84,7 +85,7 @@ def learn_molecules(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
     camera: CameraModel,
-    sigma_px: float,
+    spot: Spot,
     point_energy: float,
     keep_background: bool = False,
 ) -> Job[LearnedMolecules | None]:
@@ -97,8 +98,8 @@ def learn_molecules(
     background : array (Y, X)
         First estimate, photons per camera pixel.
     camera : CameraModel
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
+        What a molecule looks like.
     point_energy : float
         Sum of squares of the image of a one-photon molecule.
     keep_background : bool
@@ -116,13 +117,13 @@ def learn_molecules(
         photon_deviation,
         background=float(np.median(background)),
         camera=camera,
-        sigma_px=sigma_px,
+        sigma_px=spot.sigma_px,
     )
     brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
     mean = brightness.mean
     learned = None
     for i in range(PASSES):
-        fits = yield from _fits(few, background, camera, sigma_px, brightness, mean, i)
+        fits = yield from _fits(few, background, camera, spot, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light)
         photons, crowding = fits.lone()
@@ -169,20 +170,20 @@ def _fits(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
     camera: CameraModel,
-    sigma_px: float,
+    spot: Spot,
     brightness: LearnedBrightness,
     mean: float,
     done: int,
 ) -> Job[_Fits]:
     """Find and fit the molecules of the sample, from nothing."""
-    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, sigma_px))
+    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, spot.sigma_px))
     batch = max(1, BATCH_PIXELS // background.size)
     parts = []
     for start in range(0, len(sample), batch):
         y = torch.as_tensor(sample[start : start + batch])
         b = torch.as_tensor(background).expand_as(y)
         variance = camera.read_noise_photons**2
-        frames = Frames(y, b, sigma_px, camera.excess_noise, variance, brightness)
+        frames = Frames(y, b, spot, camera.excess_noise, variance, brightness)
         selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean)
         found = Molecules.none()
         for _ in range(ROUNDS):

@@ -24,6 +24,7 @@ from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
 from napari_unfold.jobs import Job, Note, Stage
 from napari_unfold.localization.brightness import SPREAD, Brightness, BrightnessPrior
+from napari_unfold.localization.profiles import Spot, spot_of
 from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
 
@@ -62,6 +63,9 @@ class MoleculeObservation(Observation):
     Attributes
     ----------
     psf : PSF
+        As stated.
+    spot : Spot
+        What a molecule looks like.
     molecule_photons : float
         Photons of a typical molecule in one frame.
     brightness : Brightness
@@ -73,6 +77,7 @@ class MoleculeObservation(Observation):
     """
 
     psf: PSF
+    spot: Spot
     molecule_photons: float
     brightness: Brightness
     detection_limit_photons: float
@@ -118,6 +123,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     psf = load_psf(recipe.optics)
     check_frame_size((stack.shape[1], stack.shape[2]), psf)
     seen, sample = yield from _look(stack, recipe, frames)
+    spot = spot_of(psf)
     energy = forward_operator(seen.shape, recipe.solver.upsampling, psf).point_energy
     limit = detection_limit(seen.background, seen.camera, energy)
     photons = recipe.solver.molecule_photons
@@ -128,7 +134,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
             sample,
             background,
             seen.camera,
-            psf.sigma_px,
+            spot,
             energy,
             keep_background=recipe.background.photons != "auto",
         )
@@ -150,6 +156,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     return MoleculeObservation(
         **{**vars(seen), "background": background},
         psf=psf,
+        spot=spot,
         molecule_photons=photons,
         brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
