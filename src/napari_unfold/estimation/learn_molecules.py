@@ -10,7 +10,7 @@ corrected where the molecules that were found leave it dark.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,6 +23,7 @@ from napari_unfold.estimation.background import (
     estimate_crowding,
     refined_background,
 )
+from napari_unfold.estimation.psf_from_stack import LONE_SIGMA, LoneSpots, spot_from_stack
 from napari_unfold.estimation.single_molecules import photon_deviation, share_of_singles
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Job, Progress
@@ -42,9 +43,6 @@ BATCH_PIXELS = 2**16
 PASSES = 2
 ROUNDS = 3
 """Of adding and splitting in each pass."""
-
-LONE_SIGMA = 2.5
-"""A spot without another within this distance, in units of sigma, stands alone."""
 
 LARGEST_CHI = 2.0
 """Standard deviations by which the misfit of a lone spot may exceed that of noise."""
@@ -72,6 +70,8 @@ class LearnedMolecules:
         Lone spots it rests on.
     background : array (Y, X)
         Photons per camera pixel.
+    spot : Spot
+        What a molecule looks like: as stated, or as measured if that explains the frames better.
     """
 
     brightness: LearnedBrightness
@@ -79,6 +79,7 @@ class LearnedMolecules:
     error_photons: float
     spots: int
     background: NDArray[np.float32]
+    spot: Spot
 
 
 def learn_molecules(
@@ -88,6 +89,7 @@ def learn_molecules(
     spot: Spot,
     point_energy: float,
     keep_background: bool = False,
+    keep_spot: bool = True,
 ) -> Job[LearnedMolecules | None]:
     """Learn the brightness of molecules, and correct the background, from a sample of a stack.
 
@@ -104,6 +106,8 @@ def learn_molecules(
         Sum of squares of the image of a one-photon molecule.
     keep_background : bool
         It was stated, and is not corrected.
+    keep_spot : bool
+        The PSF is right as stated, and is not measured on lone spots.
 
     Returns
     -------
@@ -126,6 +130,8 @@ def learn_molecules(
         fits = yield from _fits(few, background, camera, spot, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light)
+        better = None if keep_spot else spot_from_stack(fits.spots())
+        spot = better or spot
         photons, crowding = fits.lone()
         if len(photons) < 2:
             return learned
@@ -139,7 +145,7 @@ def learn_molecules(
         mean = brightness.mean
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
-        learned = LearnedMolecules(brightness, mean, error, len(photons), background)
+        learned = LearnedMolecules(brightness, mean, error, len(photons), background, spot)
     return learned
 
 
@@ -159,6 +165,17 @@ class _Fits:
     crowding: NDArray[np.float64]
     good: NDArray[np.bool_]
     light: NDArray[np.float32]
+    batches: list[tuple[Frames, Molecules]]
+
+    def spots(self) -> LoneSpots:
+        """Return all frames with their molecules, for measuring the PSF."""
+        first, _ = self.batches[0]
+        y, b = (torch.cat([getattr(f, name) for f, _ in self.batches]) for name in "yb")
+        found, start = Molecules.none(), 0
+        for frames, molecules in self.batches:
+            found = found.joined(replace(molecules, frame=molecules.frame + start))
+            start += len(frames.y)
+        return LoneSpots.of(replace(first, y=y, b=b), found)
 
     def lone(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return photons and crowding of the lone spots, or of all where hardly any is."""
@@ -178,7 +195,7 @@ def _fits(
     """Find and fit the molecules of the sample, from nothing."""
     crowding = torch.as_tensor(estimate_crowding(sample, background, mean, spot.sigma_px))
     batch = max(1, BATCH_PIXELS // background.size)
-    parts = []
+    parts, batches = [], []
     for start in range(0, len(sample), batch):
         y = torch.as_tensor(sample[start : start + batch])
         b = torch.as_tensor(background).expand_as(y)
@@ -192,19 +209,16 @@ def _fits(
         found = fit(selection.remove(found), frames)
         model = frames.spot_model(found)
         parts.append(
-            _Fits(
+            (
                 found.photons.double().numpy(),
                 selection.crowding_at(found).double().numpy(),
                 _good(found, frames),
                 model.light(found).numpy(),
             )
         )
-    return _Fits(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("photons", "crowding", "good", "light")
-        )
-    )
+        batches.append((frames, found))
+    photons, crowded, good, light = map(np.concatenate, zip(*parts, strict=True))
+    return _Fits(photons, crowded, good, light, batches)
 
 
 def _good(found: Molecules, frames: Frames) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from napari_unfold.estimation.background import (
     estimate_crowding,
 )
 from napari_unfold.estimation.learn_molecules import learn_molecules
+from napari_unfold.estimation.psf_from_stack import outside_gaussian
 from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
 from napari_unfold.files.stacks import Stack
@@ -25,7 +26,7 @@ from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
 from napari_unfold.jobs import Job, Note, Stage
 from napari_unfold.localization.brightness import SPREAD, Brightness, BrightnessPrior
 from napari_unfold.localization.profiles import Spot, spot_of
-from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Background, Optics
 from napari_unfold.settings.recipe import Recipe
 
 
@@ -63,7 +64,7 @@ class MoleculeObservation(Observation):
     Attributes
     ----------
     psf : PSF
-        As stated.
+        As stated, or the Gaussian most like the one that was measured.
     spot : Spot
         What a molecule looks like.
     molecule_photons : float
@@ -137,6 +138,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
             spot,
             energy,
             keep_background=recipe.background.photons != "auto",
+            keep_spot=not recipe.optics.refine_psf,
         )
         if learned is None:
             photons = limit
@@ -147,6 +149,12 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
                 learned.brightness,
                 learned.background,
             )
+            if learned.spot is not spot:
+                note = _psf_note(learned.spot, spot, recipe.optics.pixel_size_nm)
+                seen.notes.append(note)
+                yield Note(note)
+                spot = learned.spot
+                psf = GaussianPSF(spot.sigma_px) if isinstance(psf, GaussianPSF) else psf
             note = (
                 f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
                 f"from {learned.spots} spots that stand alone"
@@ -161,6 +169,16 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
         crowding=estimate_crowding(sample, background, photons, psf.sigma_px),
+    )
+
+
+def _psf_note(measured: Spot, stated: Spot, pixel_nm: float) -> str:
+    """Say how a measured PSF differs from the one stated."""
+    fwhm, before = (FWHM_PER_SIGMA * pixel_nm * spot.sigma_px for spot in (measured, stated))
+    outside = 100.0 * outside_gaussian(measured)
+    return (
+        f"PSF measured on lone spots: FWHM {fwhm:.0f} nm, stated {before:.0f} nm; "
+        f"{max(outside, 0.0):.0f} % of a molecule's light lies outside the Gaussian"
     )
 
 
