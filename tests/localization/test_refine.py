@@ -64,7 +64,8 @@ def test_cutting_out_is_the_transpose_of_adding_up():
 def test_the_residual_is_the_derivative_of_the_likelihood():
     y, b = torch.rand(2, 4, 5, dtype=torch.float64) * 50, torch.full((2, 4, 5), 7.0)
     spots = (torch.rand(2, 4, 5, dtype=torch.float64) * 30).requires_grad_()
-    likelihood = CameraLikelihood(y, b.double(), 2.0, 9.0)
+    pedestal = 9.0 / 2.0
+    likelihood = CameraLikelihood(y + pedestal, b.double() + pedestal, 2.0)
     (derivative,) = torch.autograd.grad(likelihood.per_frame(spots).sum(), spots)
     torch.testing.assert_close(likelihood.residual_and_weight(spots)[0], -derivative)
 
@@ -79,7 +80,7 @@ def test_two_molecules_are_told_apart_along_the_right_direction():
         one = molecules([(8.2, 7.7, 2e4)])
         model = SpotModel((1, 16, 16), SPOT)
         model.locate(one)
-        likelihood = CameraLikelihood(frame, torch.full_like(frame, 10.0), 1.0, 0.0)
+        likelihood = CameraLikelihood(frame, torch.full_like(frame, 10.0), 1.0)
         residual, _ = likelihood.residual_and_weight(model.light(one))
         found = model.elongation(one, residual)[0].numpy()
         assert abs(found @ step) / 0.6 == pytest.approx(1.0, abs=0.01)

@@ -40,6 +40,9 @@ FRAMES_FOR_STRUCTURE = 20
 MIN_CROWDING = 1e-3
 """Molecules per area of a PSF and frame that are thought possible anywhere."""
 
+LARGEST_CORRELATION = 0.05
+"""Of one frame with the next, with which frames count as independent."""
+
 MIN_FRAMES_FOR_FLUCTUATIONS = 3
 """Below this number of frames the temporal variance says too little."""
 
@@ -263,6 +266,30 @@ def estimate_molecule_photons(
     if mean <= 0 or excess <= 3.0 * uncertainty:
         return detection_limit(background, camera, point_energy)
     return max(excess / (mean * point_energy), detection_limit(background, camera, point_energy))
+
+
+def frames_are_independent(
+    photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
+) -> bool:
+    """Tell whether molecules of one frame are dark in the next.
+
+    The covariance of a pixel with itself in the next frame, beside its variance beyond the noise.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Neighbouring frames in photons.
+    background : array (Y, X)
+    camera : CameraModel
+    """
+    if len(photons) < MIN_FRAMES_FOR_FLUCTUATIONS:
+        return False
+    light = photons - background
+    changes = light - light.mean(axis=0)
+    noise = float(noise_variance(photons.mean(axis=0), camera).mean())
+    variance = float(changes.var(axis=0).mean()) - noise
+    covariance = float((changes[1:] * changes[:-1]).mean())
+    return covariance < LARGEST_CORRELATION * variance
 
 
 def detection_limit(

@@ -44,6 +44,10 @@ PASSES = 2
 ROUNDS = 3
 """Of adding and splitting in each pass."""
 
+CAUTION = 4.0
+"""Evidence beyond the usual price without which a spot stays one molecule while nothing is known:
+what is not split is still recognised as several by its photons, what is wrongly split is not."""
+
 LARGEST_CHI = 2.0
 """Standard deviations by which the misfit of a lone spot may exceed that of noise."""
 
@@ -68,6 +72,8 @@ class LearnedMolecules:
         Mean of a molecule in one frame, and its standard error.
     spots : int
         Lone spots it rests on.
+    singles : float
+        Share of them that are single molecules.
     background : array (Y, X)
         Photons per camera pixel.
     spot : Spot
@@ -78,6 +84,7 @@ class LearnedMolecules:
     photons: float
     error_photons: float
     spots: int
+    singles: float
     background: NDArray[np.float32]
     spot: Spot
 
@@ -145,7 +152,8 @@ def learn_molecules(
         mean = brightness.mean
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
-        learned = LearnedMolecules(brightness, mean, error, len(photons), background, spot)
+        singles = float(weights.mean())
+        learned = LearnedMolecules(brightness, mean, error, len(photons), singles, background, spot)
     return learned
 
 
@@ -201,7 +209,7 @@ def _fits(
         b = torch.as_tensor(background).expand_as(y)
         variance = camera.read_noise_photons**2
         frames = Frames(y, b, spot, camera.excess_noise, variance, brightness)
-        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean)
+        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
         found = Molecules.none()
         for _ in range(ROUNDS):
             found = fit(selection.add(selection.split(found)), frames)

@@ -13,9 +13,11 @@ from napari_unfold.estimation.background import (
     detection_limit,
     estimate_background,
     estimate_crowding,
+    estimate_molecule_photons,
+    frames_are_independent,
 )
 from napari_unfold.estimation.learn_molecules import learn_molecules
-from napari_unfold.estimation.psf_from_stack import outside_gaussian
+from napari_unfold.estimation.psf_from_stack import tail_light
 from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
 from napari_unfold.files.stacks import Stack
@@ -28,6 +30,10 @@ from napari_unfold.localization.brightness import SPREAD, Brightness, Brightness
 from napari_unfold.localization.profiles import Spot, spot_of
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Background, Optics
 from napari_unfold.settings.recipe import Recipe
+
+FEWEST_SINGLES = 0.75
+"""With a smaller share of single molecules among the spots that stand alone, the fluctuations tell
+the brightness better, if frames are independent."""
 
 
 @dataclass(frozen=True)
@@ -130,37 +136,11 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     photons = recipe.solver.molecule_photons
     background, brightness = seen.background, None
     if photons == "auto":
-        yield Stage("Learning the brightness of molecules")
-        learned = yield from learn_molecules(
-            sample,
-            background,
-            seen.camera,
-            spot,
-            energy,
-            keep_background=recipe.background.photons != "auto",
-            keep_spot=not recipe.optics.refine_psf,
+        photons, brightness, background, spot = yield from _molecules(
+            seen, sample, spot, energy, limit
         )
-        if learned is None:
-            photons = limit
-            note = "No molecules stand out from the noise; looking for the faintest that could"
-        else:
-            photons, brightness, background = (
-                learned.photons,
-                learned.brightness,
-                learned.background,
-            )
-            if learned.spot is not spot:
-                note = _psf_note(learned.spot, spot, recipe.optics.pixel_size_nm)
-                seen.notes.append(note)
-                yield Note(note)
-                spot = learned.spot
-                psf = GaussianPSF(spot.sigma_px) if isinstance(psf, GaussianPSF) else psf
-            note = (
-                f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
-                f"from {learned.spots} spots that stand alone"
-            )
-        seen.notes.append(note)
-        yield Note(note)
+        if spot.sigma_px != psf.sigma_px and isinstance(psf, GaussianPSF):
+            psf = GaussianPSF(spot.sigma_px)
     return MoleculeObservation(
         **{**vars(seen), "background": background},
         psf=psf,
@@ -172,13 +152,56 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     )
 
 
+def _molecules(
+    seen: Observation, sample: NDArray[np.float32], spot: Spot, point_energy: float, limit: float
+) -> Job[tuple[float, Brightness, NDArray[np.float32], Spot]]:
+    """Return a typical molecule's photons, their distribution, the background, and the spot."""
+    yield Stage("Learning the brightness of molecules")
+    learned = yield from learn_molecules(
+        sample,
+        seen.background,
+        seen.camera,
+        spot,
+        point_energy,
+        keep_background=seen.recipe.background.photons != "auto",
+        keep_spot=not seen.recipe.optics.refine_psf,
+    )
+    if learned is None:
+        note = "No molecules stand out from the noise; looking for the faintest that could"
+        photons, brightness = limit, None
+    elif learned.singles < FEWEST_SINGLES and frames_are_independent(
+        sample, seen.background, seen.camera
+    ):
+        photons = estimate_molecule_photons(sample, seen.background, seen.camera, point_energy)
+        brightness = None
+        note = (
+            f"Typical molecule: {photons:.0f} photons per frame, from the fluctuations of the "
+            "stack: in such a crowd hardly any stands alone"
+        )
+    else:
+        photons, brightness = learned.photons, learned.brightness
+        note = (
+            f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
+            f"from {learned.spots} spots that stand alone"
+        )
+    seen.notes.append(note)
+    yield Note(note)
+    prior = brightness or BrightnessPrior(photons, SPREAD)
+    if learned is None:
+        return photons, prior, seen.background, spot
+    if learned.spot is not spot:
+        seen.notes.append(_psf_note(learned.spot, spot, seen.recipe.optics.pixel_size_nm))
+        yield Note(seen.notes[-1])
+    return photons, prior, learned.background, learned.spot
+
+
 def _psf_note(measured: Spot, stated: Spot, pixel_nm: float) -> str:
     """Say how a measured PSF differs from the one stated."""
     fwhm, before = (FWHM_PER_SIGMA * pixel_nm * spot.sigma_px for spot in (measured, stated))
-    outside = 100.0 * outside_gaussian(measured)
     return (
         f"PSF measured on lone spots: FWHM {fwhm:.0f} nm, stated {before:.0f} nm; "
-        f"{max(outside, 0.0):.0f} % of a molecule's light lies outside the Gaussian"
+        f"{100.0 * tail_light(measured):.0f} % of a molecule's light lies farther than three sigma "
+        "from it, 1 % of a Gaussian's"
     )
 
 

@@ -25,7 +25,6 @@ from scipy.spatial import cKDTree
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.profiles import (
     SAMPLES,
-    GaussianSpot,
     MeasuredSpot,
     Spot,
     trimmed,
@@ -114,18 +113,12 @@ def spot_from_stack(lone: LoneSpots) -> Spot | None:
     return basis.spot(lone.frames.spot, h0 + h1, g0 + g1)
 
 
-def outside_gaussian(spot: Spot) -> float:
-    """Return the share of a spot's light that the Gaussian of the same sigma does not explain.
-
-    The Gaussian is as bright as fits within two sigma.
-    """
-    reach = math.ceil(KNOTS[-1] * spot.sigma_px)
-    image = _table(spot, reach)
-    gaussian = _table(GaussianSpot(spot.sigma_px), reach)
+def tail_light(spot: Spot) -> float:
+    """Return the share of a spot's light farther than three sigma from the molecule."""
+    image = _table(spot, spot.reach)
     y, x = np.indices(image.shape) - image.shape[0] // 2
-    core = np.hypot(y, x) < 2.0 * spot.sigma_px * SAMPLES
-    share = (image * gaussian)[core].sum() / (gaussian**2)[core].sum()
-    return float(1.0 - share * gaussian.sum() / image.sum())
+    outside = np.hypot(y, x) > 3.0 * spot.sigma_px * SAMPLES
+    return float(image[outside].sum() / image.sum())
 
 
 class _Basis:
@@ -150,7 +143,7 @@ class _Basis:
         self.tables = np.stack(tables) * scale
 
     def spot(self, before: Spot, information: torch.Tensor, gradient: torch.Tensor) -> Spot:
-        """Return the spot with the most probable difference; all coefficients are expected 0 ± 1."""
+        """Return the spot with the most probable difference; coefficients are expected 0 ± 1."""
         unit = torch.eye(len(gradient), dtype=gradient.dtype)
         coefficients = torch.linalg.solve(information + unit, gradient).numpy()
         table = _table(before, self.reach + 1) + np.tensordot(
@@ -210,7 +203,7 @@ def _table(spot: Spot, reach: int) -> NDArray[np.float64]:
 
 
 def _equations(lone: LoneSpots, basis: _Basis, half: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return information and gradient of the coefficients, from every other frame."""
+    """Return information and gradient of the coefficients, from the even or the odd frames."""
     k = len(basis.tables)
     information = torch.zeros(k, k, dtype=torch.float64)
     gradient = torch.zeros(k, dtype=torch.float64)
@@ -218,7 +211,7 @@ def _equations(lone: LoneSpots, basis: _Basis, half: int) -> tuple[torch.Tensor,
     tables = torch.as_tensor(basis.tables, dtype=torch.float32)
     batch = max(1, BATCH_PIXELS // y[0].numel())
     chosen = torch.arange(half, len(y), 2)
-    for part in chosen.split(batch):
+    for part in torch.split(chosen, batch):
         frames, molecules, alone = _part(lone, part)
         if not bool(alone.any()):
             continue
@@ -280,7 +273,7 @@ def _drawn(model: SpotModel, molecules: Molecules, table: torch.Tensor) -> torch
 
 
 def _part(lone: LoneSpots, chosen: torch.Tensor) -> tuple[Frames, Molecules, torch.Tensor]:
-    """Return some frames with their molecules and which are alone, counted from the first of them."""
+    """Return some frames, counted from the first, their molecules, and which stand alone."""
     place = torch.full((len(lone.frames.y),), -1, dtype=torch.long)
     place[chosen] = torch.arange(len(chosen))
     frame = place[lone.molecules.frame]
@@ -300,7 +293,5 @@ def _gain(lone: LoneSpots, spot: Spot, half: int) -> torch.Tensor:
         found = fit(molecules, seen)
         light = seen.spot_model(found).light(found)
         penalty = seen.prior.penalty(found.photons)
-        losses.append(
-            seen.likelihood.per_frame(light).index_add(0, found.frame, penalty)
-        )
+        losses.append(seen.likelihood.per_frame(light).index_add(0, found.frame, penalty))
     return losses[0] - losses[1]

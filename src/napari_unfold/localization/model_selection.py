@@ -65,11 +65,14 @@ class ModelSelection:
         Molecules expected per ``4 pi sigma^2`` and frame.
     brightest_single : float
         Spots of more photons are tried as two.
+    caution : float
+        Evidence that is asked for beyond the price.
     """
 
     frames: Frames
     crowding: torch.Tensor
     brightest_single: float
+    caution: float = 0.0
 
     def crowding_at(self, molecules: Molecules) -> torch.Tensor:
         """Return the crowding ``(N,)`` where the molecules are."""
@@ -79,7 +82,7 @@ class ModelSelection:
 
     def price(self, molecules: Molecules) -> torch.Tensor:
         """Return the evidence ``(N,)`` that a molecule among others needs."""
-        return PRICE - SLOPE * self.crowding_at(molecules).log()
+        return self.caution + PRICE - SLOPE * self.crowding_at(molecules).log()
 
     def add(self, molecules: Molecules) -> Molecules:
         """Put molecules where the frames are brighter than the known ones explain."""

@@ -47,7 +47,7 @@ class Localization(Section):
     """From a reconstructed frame to a list of molecules."""
 
     min_photons_fraction: float = setting(
-        0.1,
+        0.15,
         "Faintest molecule",
         "Molecules fainter than this fraction of a typical one are discarded, and in any case "
         "those that do not stand out from the noise.",
