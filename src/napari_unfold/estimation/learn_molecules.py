@@ -40,7 +40,9 @@ PIXELS = 2**20
 
 BATCH_PIXELS = 2**16
 
-PASSES = 2
+PASSES, MOST_PASSES, SETTLED = 2, 5, 0.01
+"""More passes are made while a measured PSF still changes its width by more than this share."""
+
 ROUNDS = 3
 """Of adding and splitting in each pass."""
 
@@ -133,11 +135,12 @@ def learn_molecules(
     brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
     mean = brightness.mean
     learned = None
-    for i in range(PASSES):
+    for i in range(MOST_PASSES):
         fits = yield from _fits(few, background, camera, spot, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light)
         better = None if keep_spot else spot_from_stack(fits.spots())
+        settled = better is None or abs(better.sigma_px / spot.sigma_px - 1.0) < SETTLED
         spot = better or spot
         photons, crowding = fits.lone()
         if len(photons) < 2:
@@ -154,6 +157,8 @@ def learn_molecules(
         error = scatter / math.sqrt(weights.sum())
         singles = float(weights.mean())
         learned = LearnedMolecules(brightness, mean, error, len(photons), singles, background, spot)
+        if settled and i + 1 >= PASSES:
+            break
     return learned
 
 
@@ -213,7 +218,7 @@ def _fits(
         found = Molecules.none()
         for _ in range(ROUNDS):
             found = fit(selection.add(selection.split(found)), frames)
-            yield Progress(done + start / len(sample), PASSES)
+            yield Progress(min(done, PASSES - 1) + start / len(sample), PASSES)
         found = fit(selection.remove(found), frames)
         model = frames.spot_model(found)
         parts.append(
