@@ -101,8 +101,8 @@ def spot_from_stack(lone: LoneSpots) -> Spot | None:
     """Return what molecules look like, or None if the frames know nothing better than before."""
     if int(lone.alone.sum()) < FEWEST_SPOTS or len(lone.frames.y) < 2:
         return None
-    basis = _Basis(lone.frames.spot.sigma_px)
-    halves = [_equations(lone, basis, half) for half in (0, 1)]
+    basis = Differences(lone.frames.spot.sigma_px)
+    halves = [equations(lone, basis, half) for half in (0, 1)]
     gain = torch.cat(
         [_gain(lone, basis.spot(lone.frames.spot, *halves[1 - half]), half) for half in (0, 1)]
     )
@@ -121,8 +121,19 @@ def tail_light(spot: Spot) -> float:
     return float(image[outside].sum() / image.sum())
 
 
-class _Basis:
-    """Differences from the PSF as camera pixels see them, on the grid of `MeasuredSpot`."""
+class Differences:
+    """Functions of which differences from a PSF are made, on the grid of `MeasuredSpot`.
+
+    Parameters
+    ----------
+    sigma_px : float
+        Of the PSF, in camera pixels.
+
+    Attributes
+    ----------
+    densities, tables : array (K, 2 h + 1, 2 h + 1)
+        Light per pixel area, and as camera pixels see it. Coefficients are expected to be 0 ± 1.
+    """
 
     def __init__(self, sigma_px: float) -> None:
         self.sigma = sigma_px
@@ -130,28 +141,36 @@ class _Basis:
         half = (self.reach + 2) * SAMPLES
         at = np.arange(-half, half + 1) / SAMPLES
         r, angle = np.hypot(at[:, None], at) / sigma_px, np.arctan2(at[:, None], at)
-        tables, expected = [], []
+        shapes, expected = [], []
         for wave, knots in WAVES:
             for radial, distance in _radial(r, knots):
                 for turn in (np.cos, np.sin)[: 2 if wave else 1]:
                     # smooth in the middle, where a wave of any strength has no direction
-                    shape = radial * turn(wave * angle) * np.minimum(r, 1.0) ** wave
-                    tables.append(_through_pixels(shape))
+                    shapes.append(radial * turn(wave * angle) * np.minimum(r, 1.0) ** wave)
                     expected.append(EXPECTED / (1.0 + distance**2))
         peak = 1.0 / (2.0 * math.pi * sigma_px**2)
         scale = peak * np.array(expected)[:, None, None]
-        self.tables = np.stack(tables) * scale
+        self.densities = np.stack(shapes) * scale
+        self.tables = np.stack([through_pixels(density) for density in self.densities])
+
+    @staticmethod
+    def coefficients(information: torch.Tensor, gradient: torch.Tensor) -> NDArray[np.float64]:
+        """Return the most probable coefficients ``(K,)``."""
+        unit = torch.eye(len(gradient), dtype=gradient.dtype)
+        return np.asarray(torch.linalg.solve(information + unit, gradient).numpy())
 
     def spot(self, before: Spot, information: torch.Tensor, gradient: torch.Tensor) -> Spot:
-        """Return the spot with the most probable difference; coefficients are expected 0 ± 1."""
-        unit = torch.eye(len(gradient), dtype=gradient.dtype)
-        coefficients = torch.linalg.solve(information + unit, gradient).numpy()
-        table = _table(before, self.reach + 1) + np.tensordot(
-            coefficients, self.tables[:, SAMPLES:-SAMPLES, SAMPLES:-SAMPLES], 1
-        )
-        table = np.maximum(table, 0.0)
-        sigma = nearest_sigma(table)
-        return MeasuredSpot(trimmed(table, SAMPLES, sigma), SAMPLES, sigma)
+        """Return the spot with the most probable difference."""
+        difference = np.tensordot(self.coefficients(information, gradient), self.tables, 1)
+        inner = slice(SAMPLES, -SAMPLES)
+        return spot_of_table(_table(before, self.reach + 1) + difference[inner, inner])
+
+
+def spot_of_table(table: NDArray[np.floating]) -> MeasuredSpot:
+    """Return the spot of a table of `SAMPLES` per pixel, without what cannot be light."""
+    table = np.maximum(table, 0.0)
+    sigma = nearest_sigma(table)
+    return MeasuredSpot(trimmed(table, SAMPLES, sigma), SAMPLES, sigma)
 
 
 def nearest_sigma(table: NDArray[np.floating]) -> float:
@@ -184,7 +203,7 @@ def _radial(
     return splines
 
 
-def _through_pixels(density: NDArray[np.floating]) -> NDArray[np.float64]:
+def through_pixels(density: NDArray[np.floating]) -> NDArray[np.float64]:
     """Integrate over camera pixels."""
     kernel = np.ones(SAMPLES + 1)
     kernel[[0, -1]] = 0.5
@@ -202,7 +221,7 @@ def _table(spot: Spot, reach: int) -> NDArray[np.float64]:
     return np.asarray((y @ x.mT).numpy())
 
 
-def _equations(lone: LoneSpots, basis: _Basis, half: int) -> tuple[torch.Tensor, torch.Tensor]:
+def equations(lone: LoneSpots, basis: Differences, half: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return information and gradient of the coefficients, from the even or the odd frames."""
     k = len(basis.tables)
     information = torch.zeros(k, k, dtype=torch.float64)

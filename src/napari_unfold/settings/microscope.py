@@ -105,7 +105,6 @@ class Optics(Section):
         "Refine PSF",
         "Measure the PSF on the stack's own lone spots, and use it where it explains the frames "
         "better than the one stated.",
-        flag="--refine-psf/--no-refine-psf",
     )
 
     @model_validator(mode="before")
