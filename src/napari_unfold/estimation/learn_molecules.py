@@ -10,7 +10,7 @@ corrected where the molecules that were found leave it dark.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,12 +23,14 @@ from napari_unfold.estimation.background import (
     estimate_crowding,
     refined_background,
 )
+from napari_unfold.estimation.psf_from_stack import LONE_SIGMA, LoneSpots, spot_from_stack
 from napari_unfold.estimation.single_molecules import photon_deviation, share_of_singles
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Job, Progress
 from napari_unfold.localization.brightness import LearnedBrightness
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 
@@ -38,16 +40,15 @@ PIXELS = 2**20
 
 BATCH_PIXELS = 2**16
 
-PASSES = 2
+PASSES, MOST_PASSES, SETTLED = 2, 5, 0.01
+"""More passes are made while a measured PSF still changes its width by more than this share."""
+
 ROUNDS = 3
 """Of adding and splitting in each pass."""
 
 CAUTION = 4.0
 """Evidence beyond the usual price without which a spot stays one molecule while nothing is known:
 what is not split is still recognised as several by its photons, what is wrongly split is not."""
-
-LONE_SIGMA = 2.5
-"""A spot without another within this distance, in units of sigma, stands alone."""
 
 LARGEST_CHI = 2.0
 """Standard deviations by which the misfit of a lone spot may exceed that of noise."""
@@ -77,6 +78,8 @@ class LearnedMolecules:
         Share of them that are single molecules.
     background : array (Y, X)
         Photons per camera pixel.
+    spot : Spot
+        What a molecule looks like: as stated, or as measured if that explains the frames better.
     """
 
     brightness: LearnedBrightness
@@ -85,15 +88,17 @@ class LearnedMolecules:
     spots: int
     singles: float
     background: NDArray[np.float32]
+    spot: Spot
 
 
 def learn_molecules(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
     camera: CameraModel,
-    sigma_px: float,
+    spot: Spot,
     point_energy: float,
     keep_background: bool = False,
+    keep_spot: bool = True,
 ) -> Job[LearnedMolecules | None]:
     """Learn the brightness of molecules, and correct the background, from a sample of a stack.
 
@@ -104,12 +109,14 @@ def learn_molecules(
     background : array (Y, X)
         First estimate, photons per camera pixel.
     camera : CameraModel
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
+        What a molecule looks like.
     point_energy : float
         Sum of squares of the image of a one-photon molecule.
     keep_background : bool
         It was stated, and is not corrected.
+    keep_spot : bool
+        The PSF is right as stated, and is not measured on lone spots.
 
     Returns
     -------
@@ -123,15 +130,18 @@ def learn_molecules(
         photon_deviation,
         background=float(np.median(background)),
         camera=camera,
-        sigma_px=sigma_px,
+        sigma_px=spot.sigma_px,
     )
     brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
     mean = brightness.mean
     learned = None
-    for i in range(PASSES):
-        fits = yield from _fits(few, background, camera, sigma_px, brightness, mean, i)
+    for i in range(MOST_PASSES):
+        fits = yield from _fits(few, background, camera, spot, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light)
+        better = None if keep_spot else spot_from_stack(fits.spots())
+        settled = better is None or abs(better.sigma_px / spot.sigma_px - 1.0) < SETTLED
+        spot = better or spot
         photons, crowding = fits.lone()
         if len(photons) < 2:
             return learned
@@ -145,9 +155,10 @@ def learn_molecules(
         mean = brightness.mean
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
-        learned = LearnedMolecules(
-            brightness, mean, error, len(photons), float(weights.mean()), background
-        )
+        singles = float(weights.mean())
+        learned = LearnedMolecules(brightness, mean, error, len(photons), singles, background, spot)
+        if settled and i + 1 >= PASSES:
+            break
     return learned
 
 
@@ -167,6 +178,17 @@ class _Fits:
     crowding: NDArray[np.float64]
     good: NDArray[np.bool_]
     light: NDArray[np.float32]
+    batches: list[tuple[Frames, Molecules]]
+
+    def spots(self) -> LoneSpots:
+        """Return all frames with their molecules, for measuring the PSF."""
+        first, _ = self.batches[0]
+        y, b = (torch.cat([getattr(f, name) for f, _ in self.batches]) for name in "yb")
+        found, start = Molecules.none(), 0
+        for frames, molecules in self.batches:
+            found = found.joined(replace(molecules, frame=molecules.frame + start))
+            start += len(frames.y)
+        return LoneSpots.of(replace(first, y=y, b=b), found)
 
     def lone(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return photons and crowding of the lone spots, or of all where hardly any is."""
@@ -178,41 +200,38 @@ def _fits(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
     camera: CameraModel,
-    sigma_px: float,
+    spot: Spot,
     brightness: LearnedBrightness,
     mean: float,
     done: int,
 ) -> Job[_Fits]:
     """Find and fit the molecules of the sample, from nothing."""
-    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, sigma_px))
+    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, spot.sigma_px))
     batch = max(1, BATCH_PIXELS // background.size)
-    parts = []
+    parts, batches = [], []
     for start in range(0, len(sample), batch):
         y = torch.as_tensor(sample[start : start + batch])
         b = torch.as_tensor(background).expand_as(y)
         variance = camera.read_noise_photons**2
-        frames = Frames(y, b, sigma_px, camera.excess_noise, variance, brightness)
+        frames = Frames(y, b, spot, camera.excess_noise, variance, brightness)
         selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
         found = Molecules.none()
         for _ in range(ROUNDS):
             found = fit(selection.add(selection.split(found)), frames)
-            yield Progress(done + start / len(sample), PASSES)
+            yield Progress(min(done, PASSES - 1) + start / len(sample), PASSES)
         found = fit(selection.remove(found), frames)
         model = frames.spot_model(found)
         parts.append(
-            _Fits(
+            (
                 found.photons.double().numpy(),
                 selection.crowding_at(found).double().numpy(),
                 _good(found, frames),
                 model.light(found).numpy(),
             )
         )
-    return _Fits(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("photons", "crowding", "good", "light")
-        )
-    )
+        batches.append((frames, found))
+    photons, crowded, good, light = map(np.concatenate, zip(*parts, strict=True))
+    return _Fits(photons, crowded, good, light, batches)
 
 
 def _good(found: Molecules, frames: Frames) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from napari_unfold.imaging.camera import CameraModel, noise_variance
 from napari_unfold.localization.brightness import Brightness
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.localization.uncertainty import uncertainties
@@ -62,8 +63,8 @@ class Localizer:
 
     Parameters
     ----------
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
+        What a molecule looks like.
     pixel_size_nm : float
     upsampling : int
         Fine pixels per camera pixel of the reconstruction.
@@ -82,7 +83,7 @@ class Localizer:
     settings : Localization
     """
 
-    sigma_px: float
+    spot: Spot
     pixel_size_nm: float
     upsampling: int
     molecule_photons: float
@@ -114,7 +115,7 @@ class Localizer:
         frames = Frames(
             y,
             b.expand_as(y),
-            self.sigma_px,
+            self.spot,
             self.camera.excess_noise,
             self.camera.read_noise_photons**2,
             self.brightness,
@@ -170,7 +171,7 @@ class Localizer:
                 "frame": molecules.frame.cpu().numpy() + first_frame,
                 "x_nm": position[:, 1] * self.pixel_size_nm,
                 "y_nm": position[:, 0] * self.pixel_size_nm,
-                "sigma_nm": self.sigma_px * self.pixel_size_nm,
+                "sigma_nm": self.spot.sigma_px * self.pixel_size_nm,
                 "photons": molecules.photons.cpu().numpy().astype(np.float64),
                 "background_photons": local,
                 "noise_photons": np.sqrt(noise_variance(local, self.camera)),

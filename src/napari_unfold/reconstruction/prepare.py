@@ -122,7 +122,7 @@ def prepare(seen: MoleculeObservation, preset: Preset | None, device: torch.devi
         network=UnfoldedNetwork(operator, parameters, device=device),
         parameters=parameters,
         localizer=Localizer(
-            sigma_px=seen.psf.sigma_px,
+            spot=seen.spot,
             pixel_size_nm=grid.pixel_size_nm,
             upsampling=grid.upsampling,
             molecule_photons=seen.molecule_photons,

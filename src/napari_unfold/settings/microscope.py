@@ -100,6 +100,13 @@ class Optics(Section):
         None, "PSF image pixel", "Pixel size of the bead image.", "nm", gt=0, le=10_000
     )
 
+    refine_psf: bool = setting(
+        True,
+        "Refine PSF",
+        "Measure the PSF on the stack's own lone spots, and use it where it explains the frames "
+        "better than the one stated.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _take_fwhm(cls, values: Any) -> Any:

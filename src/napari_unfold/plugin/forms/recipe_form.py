@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QWidget
 from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
 from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label, row_for
 from napari_unfold.plugin.forms.settings_form import SettingsForm
+from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 
 if TYPE_CHECKING:
@@ -90,7 +91,14 @@ class RecipeForm(SettingsForm):
             "<qt>TIFF file to which every reconstructed frame is written as it comes; "
             "empty to keep only their mean.</qt>",
         )
-        rows = [*self.classical_rows, *self.localization_rows, self.device_row, self.frames_row]
+        refine_psf = row_for("optics", "refine_psf", Optics.model_fields["refine_psf"])
+        rows = [
+            refine_psf,
+            *self.classical_rows,
+            *self.localization_rows,
+            self.device_row,
+            self.frames_row,
+        ]
         self.advanced = SectionForm("Advanced", rows, expanded=False)
 
     def _fitting(self, _: object) -> list[tuple[str, str | None]]:
