@@ -13,7 +13,10 @@ from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.simulated_microscope import BACKGROUND_PHOTONS, MOLECULE_PHOTONS
 
 
-@takes_settings("optics.pixel_size_nm", "optics.psf_sigma_nm", "camera")
+@takes_settings(
+    "optics.pixel_size_nm", "optics.psf_sigma_nm", "camera.type", "camera.offset_adu",
+    "camera.adu_per_photon", "camera.excess_noise", "camera.read_noise_photons",
+)  # fmt: skip
 def simulate(
     stated: Stated,
     out: Annotated[

@@ -121,9 +121,7 @@ def find_hot_pixels(photons: NDArray[np.float32], camera: CameraModel) -> PixelN
     camera : CameraModel
         For the usual noise; that it is stated right does not matter much.
     """
-    wanted = max(FEWEST_FRAMES, LOOKED_AT_PIXELS // photons[0].size)
-    if len(photons) > wanted:
-        photons = photons[np.linspace(0, len(photons) - 1, wanted).astype(int)]
+    photons = _some(photons)
     shape = photons.shape[1:]
     bad = np.zeros(shape, dtype=bool)
     if min(shape) < 2 * _REACH + 1:
@@ -144,6 +142,32 @@ def find_hot_pixels(photons: NDArray[np.float32], camera: CameraModel) -> PixelN
     return PixelNoise(extra, dead | (extra > MUTE * misfit.usual))
 
 
+def residual_noise(photons: NDArray[np.float32], camera: CameraModel) -> NDArray[np.float64]:
+    """Return the noise ``(Y, X)`` that pixels do not share with their neighbours.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames of a sample, of at least 5 x 5 pixels.
+    camera : CameraModel
+
+    Returns
+    -------
+    array (Y, X)
+        Mean square over what is expected of the camera.
+    """
+    few = _some(photons)
+    return _Misfit(few, np.zeros(few.shape[1:], dtype=bool), camera).ratio
+
+
+def _some(photons: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return frames of the sample, evenly spread."""
+    wanted = max(FEWEST_FRAMES, LOOKED_AT_PIXELS // photons[0].size)
+    if len(photons) <= wanted:
+        return photons
+    return np.asarray(photons[np.linspace(0, len(photons) - 1, wanted).astype(int)])
+
+
 class _Misfit:
     """How far pixels are from what their neighbours predict.
 
@@ -161,6 +185,8 @@ class _Misfit:
     usual : array (Y, X)
         What is usual.
     stands_out : array (Y, X), bool
+    ratio : array (Y, X)
+        Mean square of what is left over what is expected.
     """
 
     def __init__(
@@ -169,8 +195,7 @@ class _Misfit:
         apart = bad.copy()  # pixels without the usual neighbours
         apart[:_REACH] = apart[-_REACH:] = apart[:, :_REACH] = apart[:, -_REACH:] = True
         others = Prediction(apart, ~bad)
-        amplified = np.full(bad.shape, 1.0 + np.sum(_KERNEL**2), dtype=np.float32)
-        amplified[apart] = 1.0 + others.matrix.power(2).sum(axis=1)
+        squares = others.matrix.power(2)
         least = 0.5 * _usual_noise(photons)
         sums = np.zeros((4, *bad.shape))
         plain = np.zeros((3, *bad.shape))
@@ -181,11 +206,13 @@ class _Misfit:
             predicted[apart] = at_apart
             mean = ndimage.correlate(seen, _RING, mode="mirror")
             one = np.maximum(noise_variance(mean, camera), least).astype(np.float32)
-            terms = (frame - predicted) ** 2, amplified * one, _structure(seen, one)
+            both = one + ndimage.correlate(one, _KERNEL**2, mode="mirror")
+            both[apart] = one[apart] + squares @ one.ravel()
+            terms = (frame - predicted) ** 2, both, _structure(seen, one)
             expected = terms[1] + UNPREDICTED * terms[2]
             weight = 1.0 / expected**2
             plain += terms
-            sums += (weight, weight * expected, weight * terms[0], weight * terms[1])
+            sums += (weight, weight * expected, weight * terms[0], weight * one)
         total, expected, left, noise = sums
         square, plain_noise, structure = plain
         ratio = left / expected
@@ -195,7 +222,8 @@ class _Misfit:
         scatter = np.maximum(spread, center * np.sqrt(2.0 * total) / expected)
         deviations = DEVIATIONS * (1.0 + TAIL_FRAMES / len(photons))
         self.extra = (ratio - center) * expected / total
-        self.usual = center * noise / total / amplified
+        self.usual = center * noise / total
+        self.ratio = ratio
         share = UNPREDICTED_BY_FEW * min(1.0, FEW_FRAMES / len(photons))
         self.stands_out = (
             (ratio > LEAST_NOISE * center)

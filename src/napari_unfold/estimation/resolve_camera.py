@@ -6,9 +6,11 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from napari_unfold.errors import InputError
+from napari_unfold.estimation.apply_maps import with_maps, with_medians
 from napari_unfold.estimation.check_camera import check_range, checked_camera
 from napari_unfold.estimation.estimate import Estimate, estimate
 from napari_unfold.estimation.hot_pixels import find_hot_pixels
+from napari_unfold.files.camera_maps import read_camera_maps
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import CameraModel, to_photons, unknown_type
 from napari_unfold.jobs import Event, Note
@@ -51,12 +53,14 @@ def resolve_camera(
         is stated.
     """
     notes: list[str] = []
-    model = yield from _with_offset_and_gain(stack, camera, span, notes)
+    maps = read_camera_maps(camera)
+    model = yield from _with_offset_and_gain(stack, with_medians(camera, maps), span, notes)
+    check_range(to_photons(sample_adu, model), model)
+    model, of_maps = with_maps(model, maps, sample_adu)
     photons = to_photons(sample_adu, model)
-    check_range(photons, model)
     noisy = find_hot_pixels(photons, model)
     model, note = checked_camera(photons, noisy.added_to(model), camera)
-    for said in filter(None, (noisy.sentence(), note)):
+    for said in filter(None, (of_maps, noisy.sentence(), note)):
         notes.append(said)
         yield Note(said)
     return model, notes
