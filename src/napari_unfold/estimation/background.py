@@ -68,9 +68,9 @@ def estimate_background(photons: NDArray[np.floating], camera: CameraModel) -> N
     array (Y, X)
         Photons per camera pixel, smooth, positive.
     """
-    few = _spread(photons, WINDOW_PX)
+    few, usual = _spread(photons, WINDOW_PX), camera.typical
     windows = _windows(few.shape, WINDOW_PX)
-    coarse = np.array([[_dark_level(few[:, r, c], camera) for c in windows[1]] for r in windows[0]])
+    coarse = np.array([[_dark_level(few[:, r, c], usual) for c in windows[1]] for r in windows[0]])
     background = np.maximum(_smooth_map(coarse, windows, few.shape), MIN_BACKGROUND_PHOTONS)
     for _ in range(FLATTENINGS):
         background = refined_background(photons, background, camera)
@@ -300,7 +300,7 @@ def detection_limit(
     Four standard deviations of the best linear estimate of its brightness, ``s / ||a||`` for
     noise of standard deviation ``s``.
     """
-    variance = float(noise_variance(np.median(background), camera))
+    variance = float(noise_variance(np.median(background), camera.typical))
     return 4.0 * math.sqrt(variance / point_energy)
 
 

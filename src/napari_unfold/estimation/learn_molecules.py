@@ -129,7 +129,7 @@ def learn_molecules(
     deviation = partial(
         photon_deviation,
         background=float(np.median(background)),
-        camera=camera,
+        camera=camera.typical,
         sigma_px=spot.sigma_px,
     )
     brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
@@ -208,11 +208,12 @@ def _fits(
     """Find and fit the molecules of the sample, from nothing."""
     crowding = torch.as_tensor(estimate_crowding(sample, background, mean, spot.sigma_px))
     batch = max(1, BATCH_PIXELS // background.size)
+    known = camera.read_variance
+    variance = known if isinstance(known, float) else torch.as_tensor(known)
     parts, batches = [], []
     for start in range(0, len(sample), batch):
         y = torch.as_tensor(sample[start : start + batch])
         b = torch.as_tensor(background).expand_as(y)
-        variance = camera.read_noise_photons**2
         frames = Frames(y, b, spot, camera.excess_noise, variance, brightness)
         selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
         found = Molecules.none()

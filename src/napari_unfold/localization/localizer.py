@@ -112,12 +112,13 @@ class Localizer:
         -------
         Localizations
         """
+        read_variance = self.camera.read_variance
         frames = Frames(
             y,
             b.expand_as(y),
             self.spot,
             self.camera.excess_noise,
-            self.camera.read_noise_photons**2,
+            read_variance if isinstance(read_variance, float) else y.new_tensor(read_variance),
             self.brightness,
         )
         selection = ModelSelection(
@@ -174,7 +175,7 @@ class Localizer:
                 "sigma_nm": self.spot.sigma_px * self.pixel_size_nm,
                 "photons": molecules.photons.cpu().numpy().astype(np.float64),
                 "background_photons": local,
-                "noise_photons": np.sqrt(noise_variance(local, self.camera)),
+                "noise_photons": np.sqrt(noise_variance(local, self.camera.at(rows, columns))),
                 "uncertainty_nm": np.sqrt((uncertainty_nm**2).mean(axis=1)),
                 "uncertainty_x_nm": uncertainty_nm[:, 1],
                 "uncertainty_y_nm": uncertainty_nm[:, 0],

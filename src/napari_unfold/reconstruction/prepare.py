@@ -145,7 +145,7 @@ def pedestal_photons(seen: MoleculeObservation) -> float:
     return fidelity_named(seen.recipe.solver.fidelity).pedestal_photons(
         seen.molecule_photons,
         float(seen.background.min()),
-        seen.camera.read_noise_photons**2 / seen.camera.excess_noise,
+        float(np.square(seen.camera.typical.read_noise_photons)) / seen.camera.excess_noise,
     )
 
 

@@ -66,6 +66,28 @@ class Camera(Section):
         ge=0,
         le=1e3,
     )
+    offset_map: Path | None = setting(
+        None,
+        "Offset map",
+        "TIFF or NumPy file with the grey value of every dark pixel, used instead of the offset; "
+        "or a calibration of several maps.",
+        "ADU",
+        flag="--camera-offset-map",
+    )
+    gain_map: Path | None = setting(
+        None,
+        "Gain map",
+        "TIFF or NumPy file with the gain of every pixel, used instead of the gain.",
+        "ADU/photon",
+        flag="--camera-gain-map",
+    )
+    variance_map: Path | None = setting(
+        None,
+        "Variance map",
+        "TIFF or NumPy file with the variance of every dark pixel, used instead of the read noise.",
+        "ADU²",
+        flag="--camera-variance-map",
+    )
 
     @property
     def known_excess_noise(self) -> float | None:

@@ -1,0 +1,268 @@
+"""Pixels that are noisier than the others, or dead, found from the stack itself.
+
+The light of molecules, of filaments and of the background is blurred by the PSF, so that a pixel
+is nearly what its neighbours predict, in every frame (`imaging.neighbours`). What is left is noise:
+that of photons and of the usual pixel, which is known, and what this pixel has of its own, a wrong
+offset included. Frames are weighted by the inverse square of the variance expected in them, so
+that those in which the surroundings are dark say most. What a narrow PSF leaves unpredicted counts
+as expected.
+
+A noisy pixel also spoils the prediction of its neighbours. The noisiest are therefore taken
+first, and replaced by their own prediction before the rest is judged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_unfold.imaging.camera import CameraModel, noise_variance
+from napari_unfold.imaging.neighbours import Prediction, prediction_weights
+
+LOOKED_AT_PIXELS = 2**22
+FEWEST_FRAMES = 8
+"""So many pixels of the sample are looked at, or so many frames if that is more."""
+
+UNPREDICTED = 0.6
+"""What the prediction of a molecule may miss: its square over that of the light around it, by how
+much the four nearest pixels stand out of those two pixels away. A Gaussian PSF of a sigma of
+0.8 pixels in the middle of a pixel leaves 0.57, and 0.10 on average over all places; one of 1.2
+pixels 0.04."""
+
+FEW_FRAMES, UNPREDICTED_BY_FEW = 20, 0.2
+"""Of so few frames the darkest may not be dark: without weights, the pixel must also exceed noise
+and this share of the light; of more frames accordingly less."""
+
+LEAST_NOISE = 1.4
+"""A pixel is noisier than others if the mean square left over is so many times what is usual."""
+
+DEVIATIONS, TAIL_FRAMES = 7.0, 8.0
+"""And if it lies so many standard deviations beyond the other pixels, more with few frames, of
+which a molecule or two may make up most."""
+
+MUTE = 10.0
+"""A pixel of so many times the usual noise tells less than a tenth of what others tell: nothing."""
+
+ROUNDS = 12
+
+MOST_BAD = 0.2
+"""With more pixels than this share it is something else."""
+
+_REACH = 2
+_DISTANCE = np.moveaxis(np.indices((2 * _REACH + 1, 2 * _REACH + 1)), 0, -1) - _REACH
+_SQUARED_DISTANCE = (_DISTANCE**2).sum(axis=-1)
+_AROUND = np.isin(_SQUARED_DISTANCE, (1, 2, 4, 5))
+
+
+def _mean_of(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return (pixels / np.count_nonzero(pixels)).astype(np.float32)
+
+
+_RING, _NEAREST = _mean_of(_AROUND), _mean_of(_SQUARED_DISTANCE == 1)
+_OUTER = _mean_of(np.isin(_SQUARED_DISTANCE, (4, 5)))
+_KERNEL = np.zeros_like(_RING)
+_KERNEL[_AROUND] = prediction_weights(_DISTANCE[_AROUND].astype(float))
+
+
+@dataclass(frozen=True)
+class PixelNoise:
+    """Which pixels are worse than the others, and by how much.
+
+    Attributes
+    ----------
+    extra_variance : array (Y, X)
+        Beyond what is usual, in photons squared; 0 for all pixels that do not stand out.
+    unusable : array (Y, X), bool
+        Dead pixels, and those so noisy that they tell nothing.
+    """
+
+    extra_variance: NDArray[np.float32]
+    unusable: NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """Number of pixels that stand out."""
+        return int(np.count_nonzero((self.extra_variance > 0) | self.unusable))
+
+    def added_to(self, camera: CameraModel) -> CameraModel:
+        """Return the camera with the noise of its pixels."""
+        if not self.count:
+            return camera
+        variance = camera.read_noise_photons**2 + np.where(self.unusable, 0, self.extra_variance)
+        return replace(
+            camera,
+            read_noise_photons=np.sqrt(variance).astype(np.float32),
+            unusable=self.unusable | (False if camera.unusable is None else camera.unusable),
+        )
+
+    def sentence(self) -> str:
+        """Return what to say of them; nothing if there are none."""
+        if not self.count:
+            return ""
+        text = (
+            f"{self.count} of {self.unusable.size} pixels are noisier than the others, or dead; "
+            "they count for less"
+        )
+        muted = int(self.unusable.sum())
+        return f"{text}, and {muted} of them for nothing" if muted else text
+
+
+def find_hot_pixels(photons: NDArray[np.float32], camera: CameraModel) -> PixelNoise:
+    """Find the pixels whose noise their neighbours do not share, and dead ones.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames of a sample.
+    camera : CameraModel
+        For the usual noise; that it is stated right does not matter much.
+    """
+    photons = _some(photons)
+    shape = photons.shape[1:]
+    bad = np.zeros(shape, dtype=bool)
+    if min(shape) < 2 * _REACH + 1:
+        return PixelNoise(np.zeros(shape, np.float32), bad)
+    misfit = _Misfit(photons, bad, camera)
+    dead = _dead(photons, misfit, camera)
+    bad |= dead
+    for _ in range(ROUNDS):
+        misfit = _Misfit(photons, bad, camera)
+        extra = np.where(bad, -np.inf, misfit.extra)
+        worst = extra == ndimage.maximum_filter(extra, 2 * _REACH + 1)
+        new = misfit.stands_out & ~bad & worst
+        if not new.any() or bad.mean() > MOST_BAD:
+            break
+        bad |= new
+    found = misfit.stands_out & bad | dead
+    extra = np.where(found, np.maximum(misfit.extra, 0.0), 0.0).astype(np.float32)
+    return PixelNoise(extra, dead | (extra > MUTE * misfit.usual))
+
+
+def residual_noise(photons: NDArray[np.float32], camera: CameraModel) -> NDArray[np.float64]:
+    """Return the noise ``(Y, X)`` that pixels do not share with their neighbours.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+        Frames of a sample, of at least 5 x 5 pixels.
+    camera : CameraModel
+
+    Returns
+    -------
+    array (Y, X)
+        Mean square over what is expected of the camera.
+    """
+    few = _some(photons)
+    return _Misfit(few, np.zeros(few.shape[1:], dtype=bool), camera).ratio
+
+
+def _some(photons: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return frames of the sample, evenly spread."""
+    wanted = max(FEWEST_FRAMES, LOOKED_AT_PIXELS // photons[0].size)
+    if len(photons) <= wanted:
+        return photons
+    return np.asarray(photons[np.linspace(0, len(photons) - 1, wanted).astype(int)])
+
+
+class _Misfit:
+    """How far pixels are from what their neighbours predict.
+
+    Parameters
+    ----------
+    photons : array (T, Y, X)
+    bad : array (Y, X), bool
+        Pixels that predict no others.
+    camera : CameraModel
+
+    Attributes
+    ----------
+    extra : array (Y, X)
+        Variance beyond what is usual, in photons squared.
+    usual : array (Y, X)
+        What is usual.
+    stands_out : array (Y, X), bool
+    ratio : array (Y, X)
+        Mean square of what is left over what is expected.
+    """
+
+    def __init__(
+        self, photons: NDArray[np.float32], bad: NDArray[np.bool_], camera: CameraModel
+    ) -> None:
+        apart = bad.copy()  # pixels without the usual neighbours
+        apart[:_REACH] = apart[-_REACH:] = apart[:, :_REACH] = apart[:, -_REACH:] = True
+        others = Prediction(apart, ~bad)
+        squares = others.matrix.power(2)
+        least = 0.5 * _usual_noise(photons)
+        sums = np.zeros((4, *bad.shape))
+        plain = np.zeros((3, *bad.shape))
+        for frame, at_apart in zip(photons, others(photons), strict=True):
+            seen = frame.copy()
+            seen[bad] = at_apart[bad[apart]]
+            predicted = ndimage.correlate(seen, _KERNEL, mode="mirror")
+            predicted[apart] = at_apart
+            mean = ndimage.correlate(seen, _RING, mode="mirror")
+            one = np.maximum(noise_variance(mean, camera), least).astype(np.float32)
+            both = one + ndimage.correlate(one, _KERNEL**2, mode="mirror")
+            both[apart] = one[apart] + squares @ one.ravel()
+            terms = (frame - predicted) ** 2, both, _structure(seen, one)
+            expected = terms[1] + UNPREDICTED * terms[2]
+            weight = 1.0 / expected**2
+            plain += terms
+            sums += (weight, weight * expected, weight * terms[0], weight * one)
+        total, expected, left, noise = sums
+        square, plain_noise, structure = plain
+        ratio = left / expected
+        middle = float(np.median(ratio[~bad]))
+        spread = 1.4826 * float(np.median(np.abs(ratio[~bad] - middle)))
+        center = max(middle, 1.0)  # where there is light everywhere, less than was allowed for it
+        scatter = np.maximum(spread, center * np.sqrt(2.0 * total) / expected)
+        deviations = DEVIATIONS * (1.0 + TAIL_FRAMES / len(photons))
+        self.extra = (ratio - center) * expected / total
+        self.usual = center * noise / total
+        self.ratio = ratio
+        share = UNPREDICTED_BY_FEW * min(1.0, FEW_FRAMES / len(photons))
+        self.stands_out = (
+            (ratio > LEAST_NOISE * center)
+            & (ratio - center > deviations * scatter)
+            & (square > center * plain_noise + share * structure)
+        )
+
+
+def _structure(frame: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How structured the light around every pixel is, in photons squared, without its noise.
+
+    The mean square by which the four nearest pixels stand out of those two pixels away, and half
+    the variance of all, which shows ridges.
+    """
+    square = frame * frame
+    nearest, nearest_square = (
+        ndimage.correlate(v, _NEAREST, mode="mirror") for v in (frame, square)
+    )
+    ring, ring_square = (ndimage.correlate(v, _RING, mode="mirror") for v in (frame, square))
+    level = ndimage.correlate(frame, _OUTER, mode="mirror")
+    peak = nearest_square - 2.0 * level * nearest + level * level - noise
+    ridge = ring_square - ring * ring - noise
+    return np.asarray(np.maximum(peak + 0.5 * ridge, 0.0), dtype=np.float32)
+
+
+def _usual_noise(photons: NDArray[np.float32]) -> float:
+    """Return the variance of a typical pixel, from differences that hardly keep any light."""
+    few = photons[:: math.ceil(len(photons) / FEWEST_FRAMES)]
+    difference = np.diff(np.diff(few, 2, axis=1), 2, axis=2) / 6.0
+    return max(float(1.4826 * np.median(np.abs(difference))) ** 2, 1e-6)
+
+
+def _dead(photons: NDArray[np.float32], misfit: _Misfit, camera: CameraModel) -> NDArray[np.bool_]:
+    """Mask of the pixels that never change where noise would have changed them.
+
+    Values that happen to be equal in all frames have the probability of ``1 / (sqrt(2 pi) s)`` at
+    most in every frame but the first, for noise of a standard deviation of s grey values.
+    """
+    constant = np.ptp(photons, axis=0) == 0
+    deviation_adu = np.sqrt(misfit.usual) * camera.adu_per_photon
+    chance = np.minimum(1.0 / (math.sqrt(2.0 * math.pi) * deviation_adu), 1.0)
+    return np.asarray(constant & (chance ** (len(photons) - 1) * constant.size < 0.01))
