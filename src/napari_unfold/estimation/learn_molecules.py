@@ -87,6 +87,7 @@ def learn_molecules(
     sigma_px: float,
     point_energy: float,
     keep_background: bool = False,
+    factors: NDArray[np.float32] | None = None,
 ) -> Job[LearnedMolecules | None]:
     """Learn the brightness of molecules, and correct the background, from a sample of a stack.
 
@@ -103,13 +104,17 @@ def learn_molecules(
         Sum of squares of the image of a one-photon molecule.
     keep_background : bool
         It was stated, and is not corrected.
+    factors : array (T,), optional
+        By which the background of each frame is multiplied, see `lamp`.
 
     Returns
     -------
     LearnedMolecules or None
         None if there are no molecules.
     """
-    few = _some(sample)
+    chosen = _chosen(sample.shape)
+    few = sample[chosen]
+    lamp = np.ones(len(few), dtype=np.float32) if factors is None else factors[chosen]
     limit = detection_limit(background, camera, point_energy)
     grid = np.geomspace(limit, UNKNOWN_RANGE * limit, 200)
     deviation = partial(
@@ -122,9 +127,9 @@ def learn_molecules(
     mean = brightness.mean
     learned = None
     for i in range(PASSES):
-        fits = yield from _fits(few, background, camera, sigma_px, brightness, mean, i)
+        fits = yield from _fits(few, background, lamp, camera, sigma_px, brightness, mean, i)
         if not keep_background:
-            background = refined_background(few, background, camera, fits.light)
+            background = refined_background(few, background, camera, fits.light, lamp)
         photons, crowding = fits.lone()
         if len(photons) < 2:
             return learned
@@ -142,12 +147,12 @@ def learn_molecules(
     return learned
 
 
-def _some(sample: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return frames of the sample, evenly spread."""
-    wanted = max(2, min(FRAMES, PIXELS // (sample.shape[1] * sample.shape[2])))
-    if len(sample) <= wanted:
-        return sample
-    return np.asarray(sample[np.linspace(0, len(sample) - 1, wanted).astype(int)])
+def _chosen(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return which frames of the sample are fitted, evenly spread."""
+    wanted = max(2, min(FRAMES, PIXELS // (shape[1] * shape[2])))
+    if shape[0] <= wanted:
+        return np.arange(shape[0])
+    return np.linspace(0, shape[0] - 1, wanted).astype(np.intp)
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,7 @@ class _Fits:
 def _fits(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
+    lamp: NDArray[np.float32],
     camera: CameraModel,
     sigma_px: float,
     brightness: LearnedBrightness,
@@ -175,12 +181,13 @@ def _fits(
     done: int,
 ) -> Job[_Fits]:
     """Find and fit the molecules of the sample, from nothing."""
-    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, sigma_px))
+    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, sigma_px, lamp))
     batch = max(1, BATCH_PIXELS // background.size)
     parts = []
     for start in range(0, len(sample), batch):
         y = torch.as_tensor(sample[start : start + batch])
-        b = torch.as_tensor(background).expand_as(y)
+        factor = torch.as_tensor(lamp[start : start + batch])
+        b = torch.as_tensor(background) * factor[:, None, None]
         variance = camera.read_noise_photons**2
         frames = Frames(y, b, sigma_px, camera.excess_noise, variance, brightness)
         selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean)
