@@ -13,7 +13,9 @@ from napari_unfold.estimation.background import (
     detection_limit,
     estimate_background,
     estimate_crowding,
+    refined_background,
 )
+from napari_unfold.estimation.lamp import Lamp, watch_lamp
 from napari_unfold.estimation.learn_molecules import learn_molecules
 from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
@@ -70,6 +72,8 @@ class MoleculeObservation(Observation):
         Of the faintest molecule that stands out from the noise.
     crowding : array (Y, X)
         Molecules to expect in the area of a PSF and in one frame.
+    lamp : Lamp
+        How the background changes from frame to frame.
     """
 
     psf: PSF
@@ -77,6 +81,7 @@ class MoleculeObservation(Observation):
     brightness: Brightness
     detection_limit_photons: float
     crowding: NDArray[np.float32]
+    lamp: Lamp
 
 
 def observe(stack: Stack, recipe: Recipe, frames: slice) -> Job[Observation]:
@@ -122,6 +127,19 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     limit = detection_limit(seen.background, seen.camera, energy)
     photons = recipe.solver.molecule_photons
     background, brightness = seen.background, None
+    lamp, factors = Lamp(), None
+    if recipe.background.photons == "auto":
+        lamp = watch_lamp(sample, background, seen.camera)
+        factors = lamp.factors(sample, background, seen.camera)
+        if lamp.weight > 0:
+            background = refined_background(sample, background, seen.camera, factors=factors)
+            lamp = watch_lamp(sample, background, seen.camera)
+            factors = lamp.factors(sample, background, seen.camera)
+            seen.notes.append(
+                "The background changes in time: "
+                f"{factors.min():.2f} to {factors.max():.2f} times its mean"
+            )
+            yield Note(seen.notes[-1])
     if photons == "auto":
         yield Stage("Learning the brightness of molecules")
         learned = yield from learn_molecules(
@@ -131,6 +149,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
             psf.sigma_px,
             energy,
             keep_background=recipe.background.photons != "auto",
+            factors=factors,
         )
         if learned is None:
             photons = limit
@@ -153,7 +172,8 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         molecule_photons=photons,
         brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
-        crowding=estimate_crowding(sample, background, photons, psf.sigma_px),
+        crowding=estimate_crowding(sample, background, photons, psf.sigma_px, factors),
+        lamp=lamp,
     )
 
 
