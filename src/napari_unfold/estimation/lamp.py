@@ -73,7 +73,7 @@ class Lamp:
         change = levels(photons, background, camera).mean(axis=0) - self.usual
         sudden = np.abs(change) > SUDDEN * self.scatter
         change = np.where(sudden, change, self.weight * change)
-        return np.maximum(1.0 + change, SMALLEST_FACTOR).astype(np.float32)
+        return np.asarray(np.maximum(1.0 + change, SMALLEST_FACTOR), dtype=np.float32)
 
 
 def watch_lamp(
