@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -24,7 +25,7 @@ from napari_unfold.errors import InputError
 from napari_unfold.files.stacks import Stack
 from napari_unfold.jobs import Job, Progress, Stage
 
-CHUNK_PIXELS = 2**24
+CHUNK_PIXELS = 2**18
 """Read at a time."""
 
 LOOKED_AT_PIXELS = 2**16
@@ -77,10 +78,10 @@ class FrameCheck:
     lost_pixels: dict[int, NDArray[np.intp]] = field(default_factory=dict)
     ceiling_adu: float = math.inf
 
-    @property
+    @cached_property
     def kept(self) -> NDArray[np.intp]:
         """Numbers of the frames that are used, in order."""
-        return np.array([t for t in range(*self.span) if t not in self.left_out], dtype=np.intp)
+        return np.setdiff1d(np.arange(*self.span), list(self.left_out)).astype(np.intp)
 
     @property
     def notes(self) -> list[str]:
@@ -184,7 +185,7 @@ def check_frames(
         If no frame can be used.
     """
     yield Stage("Looking for bad frames")
-    rows = []
+    rows = np.zeros((span[1] - span[0], 6))
     lost: dict[int, NDArray[np.intp]] = {}
     left_out: dict[int, str] = {}
     chunk = max(1, CHUNK_PIXELS // (stack.shape[1] * stack.shape[2]))
@@ -196,8 +197,8 @@ def check_frames(
                 left_out[start + t] = "not finite"
             elif len(bad):
                 lost[start + t] = np.asarray(bad)
-            rows.append(_statistics(frame))
-    seen = _Statistics(*np.array(rows, dtype=np.float64).T)
+            rows[start + t - span[0]] = _statistics(frame)
+    seen = _Statistics(*rows.T)
     ceiling = _ceiling(seen)
     for t in range(span[1] - span[0]):
         if seen.at_largest[t] > SATURATED_SHARE and seen.largest[t] >= ceiling:

@@ -20,7 +20,7 @@ from napari_unfold.estimation.estimate import Estimate, estimate
 from napari_unfold.estimation.measured import Measured
 from napari_unfold.estimation.sample import sample_runs
 from napari_unfold.files.stacks import Stack
-from napari_unfold.jobs import Job, Note
+from napari_unfold.jobs import Event, Job, Note, Progress, translated
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 
@@ -62,7 +62,9 @@ class Contradiction:
     refused: bool
 
 
-def check_settings(stack: Stack, recipe: Recipe, span: tuple[int, int]) -> Job[Recipe]:
+def check_settings(
+    stack: Stack, recipe: Recipe, span: tuple[int, int], clipped: bool = False
+) -> Job[Recipe]:
     """Compare the settings with the stack, and fill in a PSF that is not stated.
 
     Parameters
@@ -71,6 +73,8 @@ def check_settings(stack: Stack, recipe: Recipe, span: tuple[int, int]) -> Job[R
     recipe : Recipe
     span : tuple of int
         First frame, and the one after the last.
+    clipped : bool
+        The brightest pixels are clipped, by which estimates are biased: nothing is refused.
 
     Yields
     ------
@@ -99,8 +103,8 @@ def check_settings(stack: Stack, recipe: Recipe, span: tuple[int, int]) -> Job[R
     if found is None:
         return recipe
     for contradiction in contradictions(found, recipe, _usual_level(stack, span)):
-        refused = contradiction.refused and span[1] - span[0] >= FEWEST_FRAMES
-        if refused and not recipe.solver.trust_settings:
+        certain = span[1] - span[0] >= FEWEST_FRAMES and not clipped
+        if contradiction.refused and certain and not recipe.solver.trust_settings:
             raise InputError(contradiction.problem, contradiction.remedy, contradiction.field)
         yield Note(f"Check the settings: {contradiction.problem}")
     return recipe
@@ -196,9 +200,16 @@ def _estimated(
 ) -> Job[tuple[Estimate | None, str]]:
     """Return the estimate, or why there is none."""
     try:
-        return (yield from estimate(stack, camera, slice(*span))), ""
+        job = estimate(stack, camera, slice(*span))
+        found = yield from translated(job, lambda event: None if _is_progress(event) else event)
+        return found, ""
     except InputError as error:
         return None, error.problem
+
+
+def _is_progress(event: Event) -> bool:
+    # it is soon done, and is no part of the progress of the job
+    return isinstance(event, Progress)
 
 
 def _width_or_refusal(found: Estimate | None, reason: str, optics: Optics) -> Measured:

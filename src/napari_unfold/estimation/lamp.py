@@ -33,6 +33,8 @@ SUDDEN = 6.0
 
 SMALLEST_FACTOR = 0.05
 
+PASSES = 3
+
 
 @dataclass(frozen=True)
 class Lamp:
@@ -41,14 +43,14 @@ class Lamp:
     Attributes
     ----------
     usual : float
-        Level at which the factor is 1, relative to the background.
+        Level at which the factor is 1.
     weight : float
         0 to 1; 0 if the light does not change.
     scatter : float
         Standard deviation of the levels.
     """
 
-    usual: float = 0.0
+    usual: float = 1.0
     weight: float = 0.0
     scatter: float = math.inf
 
@@ -70,7 +72,7 @@ class Lamp:
         """
         if not math.isfinite(self.scatter):
             return np.ones(len(photons), dtype=np.float32)
-        change = levels(photons, background, camera).mean(axis=0) - self.usual
+        change = levels(photons, background, camera).mean(axis=0) / self.usual - 1.0
         sudden = np.abs(change) > SUDDEN * self.scatter
         change = np.where(sudden, change, self.weight * change)
         return np.asarray(np.maximum(1.0 + change, SMALLEST_FACTOR), dtype=np.float32)
@@ -97,26 +99,30 @@ def watch_lamp(
 def levels(
     photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
 ) -> NDArray[np.float64]:
-    """Return how much more light than the background the dark pixels of each frame have.
+    """Return the light of the dark pixels of each frame, relative to the background.
 
     Returns
     -------
     array (2, T)
-        Relative to the background, for the two halves of a chessboard.
+        For the two halves of a chessboard.
     """
-    deviation = np.sqrt(noise_variance(background, camera))
-    skewness = noise_skewness(background, camera)
     step = math.ceil(background.size / LOOKED_AT_PIXELS)
     rows, columns = np.indices(background.shape)
     black = (rows // BLOCK_PX + columns // BLOCK_PX) % 2 == 0
-    halves = []
-    for half in (black, ~black):
-        left = (photons[:, half] - background[half])[:, ::step]
-        shape = left.shape
-        shift = dark_shift(
-            left,
-            np.broadcast_to(deviation[half][::step], shape),
-            np.broadcast_to(skewness[half][::step], shape),
-        )
-        halves.append(shift / float(background[half].mean()))
-    return np.array(halves)
+    return np.array(
+        [_levels(photons[:, half][:, ::step], background[half][::step], camera)
+         for half in (black, ~black)]
+    )  # fmt: skip
+
+
+def _levels(
+    photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
+) -> NDArray[np.float64]:
+    """Return the levels ``(T,)`` of frames ``(T, n)`` with a background ``(n,)``."""
+    level = np.ones(len(photons))
+    for _ in range(PASSES):
+        # more light has more noise, which the level of dark pixels is found by
+        known = background * np.maximum(level, SMALLEST_FACTOR)[:, None]
+        deviation, skewness = np.sqrt(noise_variance(known, camera)), noise_skewness(known, camera)
+        level = level + dark_shift(photons - known, deviation, skewness) / background.mean()
+    return level

@@ -29,6 +29,9 @@ from napari_unfold.localization.brightness import SPREAD, Brightness, Brightness
 from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
 
+LAMP_PASSES = 2
+"""The map of the background and its changes in time are found by turns."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -132,9 +135,10 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         lamp = watch_lamp(sample, background, seen.camera)
         factors = lamp.factors(sample, background, seen.camera)
         if lamp.weight > 0:
-            background = refined_background(sample, background, seen.camera, factors=factors)
-            lamp = watch_lamp(sample, background, seen.camera)
-            factors = lamp.factors(sample, background, seen.camera)
+            for _ in range(LAMP_PASSES):
+                background = refined_background(sample, background, seen.camera, factors=factors)
+                lamp = watch_lamp(sample, background, seen.camera)
+                factors = lamp.factors(sample, background, seen.camera)
             seen.notes.append(
                 "The background changes in time: "
                 f"{factors.min():.2f} to {factors.max():.2f} times its mean"
@@ -173,7 +177,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
         crowding=estimate_crowding(sample, background, photons, psf.sigma_px, factors),
-        lamp=lamp,
+        lamp=watch_lamp(sample, background, seen.camera) if factors is not None else lamp,
     )
 
 

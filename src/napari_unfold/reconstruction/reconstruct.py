@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
@@ -153,7 +154,9 @@ def reconstruct(
         told.append(note)
         yield Note(note)
     usable = check.usable(stack)
-    recipe = yield from _heard(check_settings(usable, recipe, (0, len(usable))), told)
+    clipped = math.isfinite(check.ceiling_adu)
+    job = check_settings(usable, recipe, (0, len(usable)), clipped)
+    recipe = yield from _heard(job, told)
     seen = yield from observe_molecules(usable, recipe, slice(None))
     seen.notes[:0] = told
     setup = prepare(seen, preset, chosen)
