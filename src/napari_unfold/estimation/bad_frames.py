@@ -41,7 +41,7 @@ LEAST_LIGHT, MOST_LIGHT = 0.25, 3.0
 """A lamp that gives this share of its usual light is left to the background; beyond, the frame is
 dark or a flash."""
 
-QUIET, LOUD = 0.5, 10.0
+QUIET, LOUD = 0.35, 10.0
 """The same where the offset is not known, in units of the scatter of dark pixels: it falls to that
 of read noise in a dark frame, and a flash is far above it."""
 
