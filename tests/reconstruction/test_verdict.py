@@ -65,7 +65,9 @@ def test_limits_are_named(quality: FitQuality, left_out: int, told: str) -> None
 
 
 def test_nothing_found_is_no_error() -> None:
-    assert json.dumps(verdict(FitQuality(), 1, 0).record())
+    judged = verdict(FitQuality(), 1, 0)
+    assert judged.summary == "No molecules were found"
+    assert json.dumps(judged.record())
 
 
 @pytest.fixture(scope="module")

@@ -230,9 +230,11 @@ def _untold(found: Estimate | None, reason: str, camera: Camera) -> list[str]:
     if found is None:
         return [f"The settings could not be compared with the stack: {reason}"]
     stated = camera.offset_adu is not None or camera.adu_per_photon is not None
-    unseen = ["PSF"] if found.psf_sigma_px is None else []
-    unseen += ["offset and gain"] if found.transfer is None and stated else []
-    return [f"The stack does not tell whether {' and '.join(unseen)} are right"] if unseen else []
+    unseen = ["the PSF"] if found.psf_sigma_px is None else []
+    unseen += ["camera offset and gain"] if found.transfer is None and stated else []
+    if not unseen:
+        return []
+    return [f"The stack cannot confirm what is stated of {' and of '.join(unseen)}"]
 
 
 def _usual_level(stack: Stack, span: tuple[int, int]) -> float:

@@ -102,13 +102,15 @@ def verdict(quality: FitQuality, frames: int, left_out: int, gaussian_psf: bool 
             f"{100 * quality.crowded_share:.0f} % of the molecules stand so dense that two are "
             "hardly told apart"
         )
-    if quality.molecules < FEWEST_MOLECULES:
+    if 0 < quality.molecules < FEWEST_MOLECULES:
         cautions.append(
             f"only {quality.molecules:.0f} molecules were found: too few to know their brightness"
         )
     if left_out > LEFT_OUT_SHARE * (frames + left_out):
         cautions.append(f"{left_out} of {frames + left_out} frames were left out")
-    if doubts:
+    if not quality.molecules:
+        summary = "No molecules were found"
+    elif doubts:
         summary = f"Do not trust the molecules: {'; '.join(doubts)}"
     else:
         summary = "The model explains the frames" + _figures(quality)
