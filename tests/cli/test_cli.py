@@ -171,7 +171,8 @@ def test_help(command, run_cli):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "the size of the PSF is missing"),
+        (["--camera", "emccd", "--frames", "2:3"], "the size of the PSF is missing"),
+        ([], "type of the camera is missing"),
         (["--psf-fwhm-nm", "258"], "type of the camera is missing"),
         (
             ["--psf-fwhm-nm", "258", "--camera", "emccd", "--frames", "2:3"],
@@ -213,7 +214,7 @@ def bad_stacks(folder: Path):
     files = {
         "flat": (frames[0], "2-D"),
         "colour": (np.zeros((4, 20, 20, 3), np.uint8), "colour"),
-        "nan": (np.where(frames == frames.max(), np.nan, frames), "frame"),
+        "nan": (np.full_like(frames, np.nan), "not finite"),
         "dark": (frames - 130, "darker than the camera offset"),
         "tiny": (frames[:, :5, :5], "smaller than the PSF"),
         "many": (np.zeros((3, 4, 20, 20), np.uint16), "more than one axis"),

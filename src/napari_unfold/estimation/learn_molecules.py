@@ -99,6 +99,7 @@ def learn_molecules(
     point_energy: float,
     keep_background: bool = False,
     keep_spot: bool = True,
+    factors: NDArray[np.float32] | None = None,
 ) -> Job[LearnedMolecules | None]:
     """Learn the brightness of molecules, and correct the background, from a sample of a stack.
 
@@ -117,13 +118,17 @@ def learn_molecules(
         It was stated, and is not corrected.
     keep_spot : bool
         The PSF is right as stated, and is not measured on lone spots.
+    factors : array (T,), optional
+        By which the background of each frame is multiplied, see `lamp`.
 
     Returns
     -------
     LearnedMolecules or None
         None if there are no molecules.
     """
-    few = _some(sample)
+    chosen = _chosen(sample.shape)
+    few = sample[chosen]
+    lamp = np.ones(len(few), dtype=np.float32) if factors is None else factors[chosen]
     limit = detection_limit(background, camera, point_energy)
     grid = np.geomspace(limit, UNKNOWN_RANGE * limit, 200)
     deviation = partial(
@@ -136,9 +141,9 @@ def learn_molecules(
     mean = brightness.mean
     learned = None
     for i in range(MOST_PASSES):
-        fits = yield from _fits(few, background, camera, spot, brightness, mean, i)
+        fits = yield from _fits(few, background, lamp, camera, spot, brightness, mean, i)
         if not keep_background:
-            background = refined_background(few, background, camera, fits.light)
+            background = refined_background(few, background, camera, fits.light, lamp)
         better = None if keep_spot else spot_from_stack(fits.spots())
         settled = better is None or abs(better.sigma_px / spot.sigma_px - 1.0) < SETTLED
         spot = better or spot
@@ -162,12 +167,12 @@ def learn_molecules(
     return learned
 
 
-def _some(sample: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return frames of the sample, evenly spread."""
-    wanted = max(2, min(FRAMES, PIXELS // (sample.shape[1] * sample.shape[2])))
-    if len(sample) <= wanted:
-        return sample
-    return np.asarray(sample[np.linspace(0, len(sample) - 1, wanted).astype(int)])
+def _chosen(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return which frames of the sample are fitted, evenly spread."""
+    wanted = max(2, min(FRAMES, PIXELS // (shape[1] * shape[2])))
+    if shape[0] <= wanted:
+        return np.arange(shape[0])
+    return np.linspace(0, shape[0] - 1, wanted).astype(np.intp)
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,7 @@ class _Fits:
 def _fits(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
+    lamp: NDArray[np.float32],
     camera: CameraModel,
     spot: Spot,
     brightness: LearnedBrightness,
@@ -206,14 +212,15 @@ def _fits(
     done: int,
 ) -> Job[_Fits]:
     """Find and fit the molecules of the sample, from nothing."""
-    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, spot.sigma_px))
+    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, spot.sigma_px, lamp))
     batch = max(1, BATCH_PIXELS // background.size)
     known = camera.read_variance
     variance = known if isinstance(known, float) else torch.as_tensor(known)
     parts, batches = [], []
     for start in range(0, len(sample), batch):
         y = torch.as_tensor(sample[start : start + batch])
-        b = torch.as_tensor(background).expand_as(y)
+        factor = torch.as_tensor(lamp[start : start + batch])
+        b = torch.as_tensor(background) * factor[:, None, None]
         frames = Frames(y, b, spot, camera.excess_noise, variance, brightness)
         selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
         found = Molecules.none()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from napari_unfold.estimation.background import (
     estimate_crowding,
     estimate_molecule_photons,
     frames_are_independent,
+    refined_background,
 )
+from napari_unfold.estimation.lamp import Lamp, watch_lamp
 from napari_unfold.estimation.learn_molecules import learn_molecules
 from napari_unfold.estimation.psf_from_stack import tail_light
 from napari_unfold.estimation.resolve_camera import resolve_camera
@@ -34,6 +36,9 @@ from napari_unfold.settings.recipe import Recipe
 FEWEST_SINGLES = 0.75
 """With a smaller share of single molecules among the spots that stand alone, the fluctuations tell
 the brightness better, if frames are independent."""
+
+LAMP_PASSES = 2
+"""The map of the background and its changes in time are found by turns."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class MoleculeObservation(Observation):
         Of the faintest molecule that stands out from the noise.
     crowding : array (Y, X)
         Molecules to expect in the area of a PSF and in one frame.
+    lamp : Lamp
+        How the background changes from frame to frame.
     """
 
     psf: PSF
@@ -89,6 +96,7 @@ class MoleculeObservation(Observation):
     brightness: Brightness
     detection_limit_photons: float
     crowding: NDArray[np.float32]
+    lamp: Lamp
 
 
 def observe(stack: Stack, recipe: Recipe, frames: slice) -> Job[Observation]:
@@ -135,9 +143,24 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     limit = detection_limit(seen.background, seen.camera, energy)
     photons = recipe.solver.molecule_photons
     background, brightness = seen.background, None
+    lamp, factors = Lamp(), None
+    if recipe.background.photons == "auto":
+        lamp = watch_lamp(sample, background, seen.camera)
+        factors = lamp.factors(sample, background, seen.camera)
+        if lamp.weight > 0:
+            for _ in range(LAMP_PASSES):
+                background = refined_background(sample, background, seen.camera, factors=factors)
+                lamp = watch_lamp(sample, background, seen.camera)
+                factors = lamp.factors(sample, background, seen.camera)
+            seen.notes.append(
+                "The background changes in time: "
+                f"{factors.min():.2f} to {factors.max():.2f} times its mean"
+            )
+            yield Note(seen.notes[-1])
     if photons == "auto":
+        seen = replace(seen, background=background)
         photons, brightness, background, spot = yield from _molecules(
-            seen, sample, spot, energy, limit
+            seen, sample, spot, energy, limit, factors
         )
         if spot.sigma_px != psf.sigma_px and isinstance(psf, GaussianPSF):
             psf = GaussianPSF(spot.sigma_px)
@@ -148,12 +171,18 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         molecule_photons=photons,
         brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
-        crowding=estimate_crowding(sample, background, photons, psf.sigma_px),
+        crowding=estimate_crowding(sample, background, photons, psf.sigma_px, factors),
+        lamp=watch_lamp(sample, background, seen.camera) if factors is not None else lamp,
     )
 
 
 def _molecules(
-    seen: Observation, sample: NDArray[np.float32], spot: Spot, point_energy: float, limit: float
+    seen: Observation,
+    sample: NDArray[np.float32],
+    spot: Spot,
+    point_energy: float,
+    limit: float,
+    factors: NDArray[np.float32] | None,
 ) -> Job[tuple[float, Brightness, NDArray[np.float32], Spot]]:
     """Return a typical molecule's photons, their distribution, the background, and the spot."""
     yield Stage("Learning the brightness of molecules")
@@ -165,14 +194,14 @@ def _molecules(
         point_energy,
         keep_background=seen.recipe.background.photons != "auto",
         keep_spot=not seen.recipe.optics.refine_psf,
+        factors=factors,
     )
+    behind = seen.background if factors is None else seen.background * factors[:, None, None]
     if learned is None:
         note = "No molecules stand out from the noise; looking for the faintest that could"
         photons, brightness = limit, None
-    elif learned.singles < FEWEST_SINGLES and frames_are_independent(
-        sample, seen.background, seen.camera
-    ):
-        photons = estimate_molecule_photons(sample, seen.background, seen.camera, point_energy)
+    elif learned.singles < FEWEST_SINGLES and frames_are_independent(sample, behind, seen.camera):
+        photons = estimate_molecule_photons(sample, behind, seen.camera, point_energy)
         brightness = None
         note = (
             f"Typical molecule: {photons:.0f} photons per frame, from the fluctuations of the "

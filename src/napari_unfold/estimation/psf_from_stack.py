@@ -31,7 +31,7 @@ from napari_unfold.localization.profiles import (
 )
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules, SpotModel
-from napari_unfold.simulation.scenes import pixel_shares
+from napari_unfold.simulation.spot_shapes import pixel_shares
 
 KNOTS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0)
 """Distances from the molecule, in units of sigma, where pieces of the splines meet."""

@@ -26,6 +26,8 @@ class RecipeForm(SettingsForm):
 
     def __init__(self, presets: list[Preset], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.psf_row.may_be_empty = True
+        self.psf_row.editor.width_nm.native.setPlaceholderText("estimated")
         self._presets = {preset.name: preset for preset in presets}
         self._build_method()
         self._build_advanced()
@@ -92,10 +94,12 @@ class RecipeForm(SettingsForm):
             "empty to keep only their mean.</qt>",
         )
         refine_psf = row_for("optics", "refine_psf", Optics.model_fields["refine_psf"])
+        self.trust_row = row_for("solver", "trust_settings", fields["trust_settings"])
         rows = [
             refine_psf,
             *self.classical_rows,
             *self.localization_rows,
+            self.trust_row,
             self.device_row,
             self.frames_row,
         ]
