@@ -8,7 +8,7 @@ ON_DISPLAY = env QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24"
 endif
 
 .PHONY: help demo test lint format clean \
-        bench-quality bench-speed bench-training bench-estimates bench-fluctuation
+        bench-quality bench-acquisitions bench-speed bench-training bench-estimates bench-fluctuation
 .NOTPARALLEL:
 
 help:
@@ -16,8 +16,8 @@ help:
 	@echo "make test     run all tests, those that open napari included"
 	@echo "make lint     check style, types and the napari manifest"
 	@echo "make format   put the code into the style that lint asks for"
-	@echo "make bench-quality, bench-speed, bench-training, bench-estimates, bench-fluctuation"
-	@echo "              print what is claimed"
+	@echo "make bench-quality, bench-acquisitions, bench-speed, bench-training,"
+	@echo "bench-estimates, bench-fluctuation   print what is claimed"
 	@echo "make clean    remove what the other targets made (.venv stays)"
 
 demo:
@@ -40,7 +40,7 @@ format:
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
-bench-quality bench-speed bench-training bench-estimates bench-fluctuation:
+bench-quality bench-acquisitions bench-speed bench-training bench-estimates bench-fluctuation:
 	@sh scripts/setup.sh demo
 	$(PYTHON) benchmarks/$(@:bench-%=%).py
 

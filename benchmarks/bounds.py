@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,13 @@ def cramer_rao_nm(
     return float(np.sqrt((bound[0, 0] + bound[1, 1]) / 2.0))
 
 
+def background_at(molecule: Any, made: Simulation) -> float:
+    """Return the true background of a row of the truth, in photons per pixel."""
+    pixel = made.recipe.optics.pixel_size_nm
+    here = made.background[int(molecule.y_nm // pixel), int(molecule.x_nm // pixel)]
+    return float(here * made.background_course[molecule.frame])
+
+
 def pairs(
     found: pd.DataFrame, truth: pd.DataFrame, tolerance_nm: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -65,8 +73,14 @@ def pairs(
 
 
 def rmse_over_bound(found: pd.DataFrame, made: Simulation, tolerance_nm: float = 250.0) -> float:
-    """Return the root mean square error of isolated molecules over their bound; nan without any."""
+    """Return the root mean square error of isolated molecules over their bound.
+
+    Not a number without any, or where the bound is not known: of other than Gaussian spots, spots
+    out of focus, and cameras whose pixels differ.
+    """
     truth, optics = made.truth, made.recipe.optics
+    if made.instrument.psf != "gaussian" or made.sample.depth_nm or made.sensor:
+        return math.nan
     sigma = optics.psf_sigma_nm or 0.0
     far = ISOLATED_SIGMA * sigma
     points = np.column_stack([truth["frame"] * 10.0 * far, truth["y_nm"], truth["x_nm"]])
@@ -78,9 +92,8 @@ def rmse_over_bound(found: pd.DataFrame, made: Simulation, tolerance_nm: float =
     i, j = i[alone[j]], j[alone[j]]
     if len(i) == 0:
         return math.nan
-    background = float(made.recipe.background.photons)  # type: ignore[arg-type]
     bounds = [
-        cramer_rao_nm(m.y_nm, m.x_nm, m.photons, background, made)
+        cramer_rao_nm(m.y_nm, m.x_nm, m.photons, background_at(m, made), made)
         for m in truth.iloc[j].itertuples()
     ]
     errors = found[["y_nm", "x_nm"]].to_numpy()[i] - truth[["y_nm", "x_nm"]].to_numpy()[j]

@@ -1,9 +1,10 @@
 """Quality of the shipped preset: `make bench-quality`.
 
 Prints one table: published stacks with truth, where they lie in ../shared/data, beside what
-3D-DAOSTORM finds there, and simulated molecules of many densities and brightnesses. Background
-and brightness are estimated by the program; the settings are those of the preset throughout, and
-were chosen on other simulations.
+3D-DAOSTORM finds there, simulated molecules of many densities and brightnesses, and what happens
+at a microscope; then how right the stated uncertainties are (`calibration`). Background and
+brightness are estimated by the program; the settings are those of the preset throughout, and were
+chosen on other simulations.
 
     J, P, R     Jaccard index, precision, recall at a tolerance in nm, pooled over the frames
     RMSE        of the pairs within 250 nm; E, the efficiency of the SMLM challenge, too
@@ -21,7 +22,8 @@ from typing import get_args
 
 import pandas as pd
 from bounds import error_over_uncertainty, rmse_over_bound
-from scenes import TOLERANCES_NM, Scene, run
+from calibration import pulls
+from scenes import TOLERANCES_NM, Scene, realistic, run
 
 from napari_unfold.files.localizations import read_localizations
 from napari_unfold.files.opening import open_stack
@@ -46,6 +48,8 @@ SIMULATED = (
     *(Scene("random", d, p, frames=n) for p in (500.0, 1500.0, 5000.0) for d, n in FRAMES.items()),
     Scene("filaments", 3.0),
     Scene("filaments", 3.0, photons=3000.0, background=500.0, excess_noise=1.0),
+    *realistic(1.0),
+    *realistic(3.0),
 )
 HEADER = " J 50  J 100  J 250   P 100   R 100   RMSE   /CRLB err/unc       E"
 
@@ -118,7 +122,7 @@ def main() -> None:
     parser.add_argument("--fidelity", choices=get_args(Fidelity), default="gaussian")
     fidelity: Fidelity = parser.parse_args().fidelity
     print(f"{'fidelity ' + fidelity:53s} {HEADER}")
-    for rows in (published(fidelity), simulated(fidelity)):
+    for rows in (published(fidelity), simulated(fidelity), pulls(fidelity)):
         for line in rows:
             print(line, flush=True)
 

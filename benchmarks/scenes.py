@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -12,9 +14,10 @@ from napari_unfold.jobs import run_to_end
 from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
+from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.terms import Fidelity
 from napari_unfold.settings.training import SceneName
-from napari_unfold.simulation.scenes import Simulation, simulate
+from napari_unfold.simulation.scenes import Simulation, acquire
 from napari_unfold.tables.evaluate import Score, evaluate
 
 TOLERANCES_NM = (50.0, 100.0, 250.0)
@@ -22,7 +25,11 @@ TOLERANCES_NM = (50.0, 100.0, 250.0)
 
 @dataclass(frozen=True)
 class Scene:
-    """What to simulate: molecules per square micrometre, photons, background, camera."""
+    """What to simulate: molecules per square micrometre, photons, background, camera.
+
+    `sample` and `instrument` hold whatever else `Sample` and `Instrument` know,
+    and `name` says what that is.
+    """
 
     kind: SceneName
     density_per_um2: float
@@ -31,10 +38,16 @@ class Scene:
     excess_noise: float = 2.0
     sigma_nm: float = 110.0
     frames: int = 10
+    read_noise: float = 0.0
+    name: str = ""
+    sample: Mapping[str, Any] = field(default_factory=dict)
+    instrument: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """One line for tables."""
+        if self.name:
+            return f"{self.name}, {self.density_per_um2:g}/um2"
         return (
             f"{self.kind}, {self.density_per_um2:g}/um2, {self.photons:g} photons, "
             f"background {self.background:g}"
@@ -44,17 +57,49 @@ class Scene:
         """Return the stack; the seed also decides where the filaments run."""
         recipe = Recipe(
             optics=Optics(psf_sigma_nm=self.sigma_nm),
-            camera=Camera(excess_noise=self.excess_noise),
+            camera=Camera(excess_noise=self.excess_noise, read_noise_photons=self.read_noise),
         )
-        return simulate(
-            self.kind,
+        sample = Sample(
+            scene=self.kind,
             frames=self.frames,
             density_per_um2=self.density_per_um2,
             molecule_photons=self.photons,
             background_photons=self.background,
-            recipe=recipe,
             seed=seed,
+            **self.sample,
         )
+        return acquire(sample, Instrument(**self.instrument), recipe=recipe)
+
+
+def real(name: str, density_per_um2: float, **more: Any) -> Scene:
+    """Return a scene as acquisitions are: an sCMOS camera, molecules that stay on for frames."""
+    sample = {
+        "on_frames": 4.0, "brightness": "log-normal", "brightness_spread": 0.4,
+        **more.pop("sample", {}),
+    }  # fmt: skip
+    usual = {"kind": "filaments", "frames": 40, "excess_noise": 1.0, "read_noise": 1.5}
+    return Scene(**usual | more, name=name, density_per_um2=density_per_um2, sample=sample)
+
+
+def realistic(density_per_um2: float) -> tuple[Scene, ...]:
+    """Return what happens at a microscope, one thing at a time."""
+    cells = {"background": "cells", "background_contrast": 6.0, "background_bleaching_frames": 200}
+    hot = {"gain_spread": 0.03, "offset_spread_adu": 2.0, "hot_pixels": 0.03}
+    return tuple(
+        real(name, density_per_um2, **more)
+        for name, more in (
+            ("blinking", {}),
+            ("blinking, clusters", {"kind": "clusters"}),
+            ("blinking, on for 15 frames", {"sample": {"on_frames": 15.0}}),
+            ("blinking, exponential brightness", {"sample": {"brightness": "exponential"}}),
+            ("blinking, lit cells", {"sample": cells}),
+            ("blinking, flicker of 10 %", {"sample": {"lamp_flicker": 0.1}}),
+            ("blinking, 150 nm deep", {"sample": {"depth_nm": 150.0}}),
+            ("blinking, drift of 100 nm", {"sample": {"drift_nm": 100.0}}),
+            ("blinking, 3 % hot pixels", {"instrument": hot}),
+            ("blinking, Airy", {"instrument": {"psf": "airy"}}),
+        )
+    )
 
 
 TUNING = (

@@ -17,6 +17,7 @@ from napari_unfold.files.localizations import read_localizations
 
 CAMERA = ("--camera", "emccd", "--camera-offset", "100", "--adu-per-photon", "2")
 PSF = ("--psf-fwhm-nm", "258", *CAMERA)
+CAMERA_MAPS = ("offset", "gain", "variance")
 QUICK = ("--preset", "none", "--iterations", "30")
 
 
@@ -35,6 +36,36 @@ def test_simulate_writes_a_stack_and_its_truth(folder):
     assert tifffile.imread(folder / "cells.tif").shape == (5, 24, 24)
     truth = read_localizations(folder / "cells_truth.csv")
     assert len(truth) / 5 == pytest.approx(2 * 2.4**2, rel=0.4)
+
+
+def test_simulate_writes_what_surrounds_the_molecules(tmp_path, run_cli, refused):
+    run_cli(
+        "simulate", tmp_path / "cells.tif", "--frames", 6, "--size", 32, "--height", 24,
+        "--on-frames", 4, "--background-shape", "cells", "--hot-pixels", 0.1, "--camera", "scmos",
+        "--density", 1,
+    )  # fmt: skip
+    assert tifffile.imread(tmp_path / "cells.tif").shape == (6, 24, 32)
+    background = tifffile.imread(tmp_path / "cells_background.tif")
+    assert background.max() / background.min() == pytest.approx(5)
+    maps = {name: tifffile.imread(tmp_path / f"cells_{name}.tif") for name in CAMERA_MAPS}
+    assert {image.shape for image in maps.values()} == {(24, 32)}
+    assert 0.03 < (maps["variance"] > 4 * np.median(maps["variance"])).mean() < 0.2
+    assert "--lamp-flicker" in refused("simulate", tmp_path / "cells.tif", "--lamp-flicker", 3)
+
+
+def test_simulate_shows_molecules_as_the_image_of_a_bead(tmp_path, run_cli):
+    """A bead of two spots 600 nm apart: every molecule is seen twice."""
+    y, x = np.indices((41, 41)) - 20.0
+    spot = sum(np.exp(-(y**2 + (x - middle) ** 2) / 5) for middle in (-6, 6))
+    tifffile.imwrite(tmp_path / "bead.tif", spot.astype(np.float32))
+    run_cli(
+        "simulate", tmp_path / "cells.tif", "--frames", 30, "--size", 40, "--density", 0.1,
+        "--psf-image", tmp_path / "bead.tif", "--psf-image-pixel-nm", 50, "--background", 1,
+        "--molecule-photons", 50_000,
+    )  # fmt: skip
+    stack = tifffile.imread(tmp_path / "cells.tif").astype(float) - 100
+    shifted = [(stack[:, :, : 40 - lag] * stack[:, :, lag:]).sum() for lag in range(3, 10)]
+    assert np.argmax(shifted) == 6 - 3
 
 
 def test_the_whole_job(folder, tmp_path, run_cli):

@@ -54,8 +54,9 @@ def test_every_setting_has_a_row_in_a_form(form: RecipeForm, qtbot: QtBot) -> No
         qtbot.addWidget(made)
     keys = {row.key for made in (*forms, *tasks) for row in made.rows}
     settings = {f"{s}.{name}" for s, model in SECTIONS.items() for name in model.model_fields}
-    # the PSF has three settings and one editor
-    assert {key for key in settings - keys if not key.startswith("optics.psf_")} == set()
+    # the PSF has three settings and one editor; what is simulated has no form, but samples
+    elsewhere = ("optics.psf_", "sample.", "instrument.")
+    assert {key for key in settings - keys if not key.startswith(elsewhere)} == set()
 
 
 def test_the_camera_shows_its_type_first_and_excess_noise_only_if_that_does_not_tell_it(

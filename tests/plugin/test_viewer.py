@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.settings.simulation import Instrument, Sample
 
 from .conftest import NM, outer_corners
 from .results import reconstruction
@@ -128,12 +129,16 @@ def test_the_plots_follow_the_theme_of_the_window(viewer) -> None:
     assert widget.plot.background != dark
 
 
-@pytest.mark.parametrize("sample", ["filaments", "random"])
+@pytest.mark.parametrize("sample", ["filaments", "random", "blinking", "cell", "scmos"])
 def test_samples_open_with_their_truth(viewer, sample: str) -> None:
     stack, truth = viewer.open_sample(PLUGIN, sample)
     assert isinstance(stack, Image)
     assert isinstance(truth, Points)
     assert not truth.visible
+    made = stack.metadata["napari_unfold"]
+    assert Recipe.model_validate(made["recipe"]).optics.psf_sigma_nm == 110
+    assert Sample.model_validate(made["sample"]).frames == len(stack.data)
+    Instrument.model_validate(made["instrument"])
     np.testing.assert_allclose(stack.scale, (1, 100, 100))
     first, last = outer_corners(stack)
     for point in truth.data[::500]:

@@ -6,15 +6,12 @@ import pytest
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink
 
 
-def test_emitters_blink_with_their_rates_and_bleach():
+def test_emitters_are_on_for_their_share_differ_in_brightness_and_bleach():
     rng = np.random.default_rng(0)
     blinking = Blinking(photons=50, on_frames=3, off_frames=9, brightness_spread=0.0)
     light = blink(3000, 200, blinking, rng)
-    on = light > 0
-    assert set(np.unique(light)) == {0.0, 50.0}
-    assert on.mean() == pytest.approx(blinking.share_on, rel=0.03)
-    stays = (on[:-1] & on[1:]).sum() / on[:-1].sum()
-    assert stays == pytest.approx(1 - 1 / 3, rel=0.02)
+    assert light.max() == pytest.approx(50)
+    assert light.mean() / 50 == pytest.approx(blinking.share_on, rel=0.03)
     bleaching = Blinking(photons=50, bleaching_frames=100)
     fading = blink(20_000, 200, bleaching, rng)
     early, late = (fading[t : t + 20].mean() for t in (0, 100))

@@ -17,6 +17,7 @@ from napari_unfold.settings.fluctuation import Fluctuation
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 from napari_unfold.settings.section import Said, Section
+from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 from napari_unfold.settings.training import Training
 
@@ -26,7 +27,7 @@ SECTIONS: dict[str, type[Section]] = {
     model.section_name(): model
     for model in (
         Optics, Camera, Background, Solver, Localization, Training, Fluctuation,
-        Linking, Drift, Rendering, Resolution,
+        Linking, Drift, Rendering, Resolution, Sample, Instrument,
     )
 }  # fmt: skip
 """All settings by the first part of their paths."""
@@ -60,6 +61,10 @@ class Stated:
 
     values: Values
     usual: Values
+
+    def assuming(self, values: Values) -> Stated:
+        """Return the same, with values that hold where nothing is stated."""
+        return Stated(self.values, {**self.usual, **values})
 
     def section(self, model: type[_Model]) -> _Model:
         """Return the settings of one section; raises `InputError` if one cannot be used."""

@@ -9,62 +9,61 @@ import typer
 
 from napari_unfold.cli.options import Stated, takes_settings
 from napari_unfold.errors import UnfoldError
-from napari_unfold.settings.training import SceneName
-from napari_unfold.simulation.simulated_microscope import BACKGROUND_PHOTONS, MOLECULE_PHOTONS
+from napari_unfold.settings.simulation import Instrument, Sample
 
 
-@takes_settings("optics.pixel_size_nm", "optics.psf_sigma_nm", "camera")
+@takes_settings("sample", "optics", "instrument", "camera")
 def simulate(
     stated: Stated,
     out: Annotated[
         Path, typer.Argument(help="TIFF file to write; the truth goes to OUT_truth.csv.")
     ],
-    scene: Annotated[
-        SceneName, typer.Option("--scene", help="Molecules on curved filaments, or anywhere.")
-    ] = "filaments",
-    frames: Annotated[int, typer.Option("--frames", help="Number of frames.")] = 50,
-    size: Annotated[int, typer.Option("--size", help="Side of a frame. [pixels]")] = 64,
-    density: Annotated[
-        float, typer.Option("--density", help="Molecules in a frame. [per square micrometre]")
-    ] = 3.0,
-    molecule_photons: Annotated[
-        float, typer.Option("--molecule-photons", help="Mean light of a molecule. [photons/frame]")
-    ] = MOLECULE_PHOTONS,
-    brightness_spread: Annotated[
-        float,
-        typer.Option("--brightness-spread", help="Standard deviation of the light over its mean."),
-    ] = 0.2,
-    background: Annotated[
-        float, typer.Option("--background", help="Light without any molecule. [photons/pixel]")
-    ] = BACKGROUND_PHOTONS,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same stack.")] = 0,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Height and width of a frame. [pixels]")
+    ] = None,
 ) -> None:
     """Simulate a stack with known truth.
 
     What is not stated of the microscope is that of an EMCCD with an offset of 100 ADU and a gain
-    of 2 ADU/photon, behind a PSF with a sigma of 110 nm (FWHM 259 nm).
+    of 2 ADU/photon, behind a PSF with a sigma of 110 nm (FWHM 259 nm). An uneven background goes
+    to OUT_background.tif, the maps of a camera whose pixels differ to OUT_offset.tif, OUT_gain.tif
+    and OUT_variance.tif.
     """
+    import numpy as np
+
+    from napari_unfold.estimation.observe import load_psf
     from napari_unfold.files.images import write_image
     from napari_unfold.files.localizations import write_localizations
-    from napari_unfold.simulation.scenes import simulate as run
+    from napari_unfold.imaging.psf import MeasuredPSF
+    from napari_unfold.simulation.scenes import acquire
+    from napari_unfold.simulation.spot_shapes import BeadSpot
 
-    recipe = stated.recipe()
-    simulation = run(
-        scene,
-        frames=frames,
-        shape=(size, size),
-        density_per_um2=density,
-        molecule_photons=molecule_photons,
-        brightness_spread=brightness_spread,
-        background_photons=background,
-        recipe=recipe,
-        seed=seed,
-    )
     if out.suffix.lower() not in {".tif", ".tiff"}:
         raise UnfoldError(
             f"'{out}' does not end in .tif", "Give the stack a name such as cells.tif"
         )
+    if size is not None:
+        square = {"height_px": size, "width_px": size}
+        stated = stated.assuming({"sample": square})
+    recipe = stated.recipe()
+    psf = load_psf(recipe.optics) if recipe.optics.psf_image else None
+    made = acquire(
+        stated.section(Sample),
+        stated.section(Instrument),
+        recipe=recipe,
+        spot=BeadSpot(psf, recipe.optics.pixel_size_nm) if isinstance(psf, MeasuredPSF) else None,
+    )
+    images = {"": made.stack}
+    if np.ptp(made.background):
+        images["_background"] = made.background.astype(np.float32)
+    if made.sensor:
+        images["_offset"] = made.sensor.offset_adu.astype(np.float32)
+        images["_gain"] = made.sensor.adu_per_photon.astype(np.float32)
+        images["_variance"] = made.sensor.variance_adu2.astype(np.float32)
     truth = out.with_name(f"{out.stem}_truth.csv")
-    write_image(simulation.stack, out, recipe.optics.pixel_size_nm)
-    write_localizations(simulation.truth, truth)
-    typer.echo(f"{len(simulation.truth)} molecules in {frames} frames, written to {out}, {truth}")
+    for suffix, image in images.items():
+        path = out.with_name(f"{out.stem}{suffix}{out.suffix}")
+        write_image(image, path, made.recipe.optics.pixel_size_nm)
+    write_localizations(made.truth, truth)
+    seen = f"{made.truth['track'].nunique()} molecules in {len(made.stack)} frames"
+    typer.echo(f"{seen}, written to {out}, {truth}")

@@ -13,13 +13,13 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from napari_unfold.imaging.camera import CameraModel, noise_variance
-from napari_unfold.simulation.scenes import pixel_shares
+from napari_unfold.imaging.psf import gaussian_matrix
 
-MOST_IN_A_SPOT = 4
-ITERATIONS = 40
+MOST_IN_A_SPOT = 6
+ITERATIONS = 60
 BINS = 400
 SMOOTHING = 0.04
 """Width of the histogram's kernel, relative to the median."""
@@ -36,22 +36,36 @@ def share_of_singles(photons: NDArray[np.floating], mu: float) -> NDArray[np.flo
         Molecules expected in an area within which two are not told apart.
     """
     top = float(np.quantile(photons, 0.995)) * 1.1
-    bin_width = top / BINS
     counts, edges = np.histogram(np.minimum(photons, 0.999 * top), BINS, (0.0, top))
-    kernel = SMOOTHING * float(np.median(photons)) / bin_width
+    kernel = SMOOTHING * float(np.median(photons)) * BINS / top
     seen = ndimage.gaussian_filter1d(counts / counts.sum(), kernel, mode="constant")
     single, share = seen, np.ones_like(seen)
     for _ in range(ITERATIONS):
-        compound = single
-        several = np.zeros_like(seen)
-        for n in range(2, MOST_IN_A_SPOT + 1):
-            compound = signal.fftconvolve(compound, single)[:BINS]
-            several += mu ** (n - 1) / math.factorial(n) * compound.clip(min=0.0)
-        share = single / (single + several + 1e-12)
+        share = single / (single + _several(single, mu, kernel) + 1e-12)
         single = seen * share
         single = single / single.sum()
     centers = 0.5 * (edges[1:] + edges[:-1])
     return np.asarray(np.interp(photons, centers, share))
+
+
+def _several(single: NDArray[np.float64], mu: float, kernel: float) -> NDArray[np.float64]:
+    """Return the terms of two and more molecules beside that of one.
+
+    The histogram of the spots is smoothed once, however many molecules they hold; the convolutions
+    of a smoothed histogram are therefore sharpened again.
+    """
+    length = (MOST_IN_A_SPOT + 1) * BINS
+    spectrum = np.fft.rfft(single, length)
+    frequency = 2.0 * math.pi * np.fft.rfftfreq(length)
+    blur = np.exp(-0.5 * (kernel * frequency) ** 2)
+    # a bin stands for its middle, and the sum of two middles is half a bin further
+    sharp = np.where(blur > 1e-3, spectrum / np.maximum(blur, 1e-3), 0.0)
+    sharp = sharp * np.exp(-0.5j * frequency)
+    term, total = spectrum, np.zeros_like(spectrum)
+    for n in range(2, MOST_IN_A_SPOT + 1):
+        term = term * sharp
+        total += mu ** (n - 1) / math.factorial(n) * term
+    return np.asarray(np.fft.irfft(total, length)[:BINS].clip(min=0.0))
 
 
 def photon_deviation(
@@ -68,6 +82,6 @@ def photon_deviation(
         PSF sigma in camera pixels.
     """
     n = 2 * math.ceil(4.0 * sigma_px) + 1
-    profile = pixel_shares(np.array([n / 2.0]), n, 1.0, sigma_px)[0]
+    profile = gaussian_matrix(n, 1, sigma_px)[:, n // 2].numpy()
     spot = np.outer(profile, profile)
     return float((spot**2 / noise_variance(background + photons * spot, camera)).sum() ** -0.5)

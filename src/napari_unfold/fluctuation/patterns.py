@@ -17,6 +17,7 @@ from napari_unfold.jobs import Event, Progress, Stage
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.settings.fluctuation import FluctuationImageName
 from napari_unfold.simulation.photophysics import Blinking, FilamentPatterns, blink, record
+from napari_unfold.simulation.switching import frame_variance, rate_of_correlation
 
 N_PATTERNS = 12
 PATTERN_SHAPE = (32, 32)
@@ -55,8 +56,8 @@ def estimate_emitters(
 
     For N emitters per pixel that are on for a share p of the time with B photons, the mean light is
     ``N p B`` and the variance ``N p (1 - p) B^2`` times the energy of a point's image (number and
-    brightness analysis). p cannot be told from these; it is set to `SHARE_ON`, and matters little
-    to what is learned.
+    brightness analysis), less what a frame averages out of faster switching. p cannot be told from
+    these; it is set to `SHARE_ON`, and matters little to what is learned.
 
     Parameters
     ----------
@@ -71,13 +72,13 @@ def estimate_emitters(
     light = max(float((images.mean - background).mean()), 1e-6)
     variance = max(float((images.covariance[0] - noise).mean()), 1e-3 * float(noise.mean()))
     spread = 1.0 + BRIGHTNESS_SPREAD**2
-    photons = variance / (light * point_energy * (1.0 - SHARE_ON) * spread)
-    correlation = min(max(float(images.covariance[1].mean()) / variance, 0.0), 0.95)
-    on_frames = (1.0 + SHARE_ON / (1.0 - SHARE_ON)) / (1.0 - correlation)
+    rate = rate_of_correlation(float(images.covariance[1].mean()) / variance)
+    kept = (1.0 - SHARE_ON) * frame_variance(rate)
+    photons = variance / (light * point_energy * kept * spread)
     blinking = Blinking(
         photons=photons,
-        on_frames=on_frames,
-        off_frames=on_frames * (1.0 - SHARE_ON) / SHARE_ON,
+        on_frames=1.0 / ((1.0 - SHARE_ON) * rate),
+        off_frames=1.0 / (SHARE_ON * rate),
         brightness_spread=BRIGHTNESS_SPREAD,
     )
     return Emitters(light / (SHARE_ON * photons), blinking, float(np.median(background)))

@@ -153,9 +153,8 @@ class LearnedBrightness:
         place = (photons.clamp(min=1e-3).log() - self._first) / self._step
         place = place.clamp(0.0, self._POINTS - 1.001)
         left = place.floor()
-        index = left.long()
-        low, high = table[:, index], table[:, index + 1]
-        return low + (high - low) * (place - left)
+        low, high = table[:, left.long()], table[:, left.long() + 1]
+        return torch.lerp(low, high, place - left)
 
     def penalty(self, photons: torch.Tensor) -> torch.Tensor:
         """Return minus the logarithm of the density, as described above."""
@@ -171,7 +170,8 @@ class LearnedBrightness:
     def information(self, photons: torch.Tensor) -> torch.Tensor:
         """Return the curvature of the penalty where it is convex, zero elsewhere."""
         _, slope, bend = self._at(photons)
-        return (bend - slope).clamp(min=0.0) / photons.square()
+        curvature: torch.Tensor = (bend - slope).clamp(min=0.0) / photons.square()
+        return curvature
 
 
 class Deviation(Protocol):

@@ -11,7 +11,7 @@ from napari_unfold.settings.section import Section, setting
 LossName = Literal["reconstruction", "localization", "tolerant"]
 
 
-SceneName = Literal["filaments", "random"]
+SceneName = Literal["filaments", "random", "clusters"]
 
 TRAINING_ITERATIONS = 100
 """Usual K of a training, whose time is proportional to it; learned steps need fewer."""
@@ -51,7 +51,7 @@ class Training(Section):
         lt=1,
     )
     scene: SceneName = setting(
-        "filaments", "Structure", "Simulated molecules lie on filaments, or anywhere."
+        "filaments", "Structure", "Simulated molecules lie on filaments, anywhere, or in clusters."
     )
     density_per_um2: float = setting(
         3.0,

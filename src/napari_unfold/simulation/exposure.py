@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.imaging.camera import CameraModel
+from napari_unfold.simulation.sensor import Sensor
 
 
 def expose(
-    mean_photons: NDArray[np.floating], camera: CameraModel, rng: np.random.Generator
+    mean_photons: NDArray[np.floating], camera: CameraModel | Sensor, rng: np.random.Generator
 ) -> NDArray[np.uint16]:
     """Take a picture: the grey values a camera returns for an expected number of photons.
 

@@ -6,73 +6,46 @@ bleaches. The patterns are filament structures superposed, rotated and shifted.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.imaging.camera import CameraModel
+from napari_unfold.simulation.brightness import Brightness
 from napari_unfold.simulation.exposure import expose
-from napari_unfold.simulation.scenes import Filaments, pixel_shares
+from napari_unfold.simulation.spot_shapes import pixel_shares
+from napari_unfold.simulation.structures import Filaments
+from napari_unfold.simulation.switching import Switching
 
 
 @dataclass(frozen=True)
-class Blinking:
+class Blinking(Switching):
     """How the light of an emitter changes from frame to frame.
-
-    Two states with constant rates (a Markov chain), so that the light of a frame and that of the
-    next are correlated by ``1 - 1/on_frames - 1/off_frames``.
 
     Parameters
     ----------
+    on_frames, off_frames, bleaching_frames : float
+        See `Switching`.
     photons : float
-        Mean photons of an emitter in a frame in which it is on.
-    on_frames, off_frames : float
-        Mean duration of a bright and of a dark state, in frames, at least 1.
+        Mean photons of an emitter in a frame in which it is on throughout.
     brightness_spread : float
         Standard deviation of the emitters' brightness over its mean (gamma distributed).
-    bleaching_frames : float
-        Mean number of frames after which an emitter is dark for good.
     """
 
     photons: float = 100.0
-    on_frames: float = 2.0
-    off_frames: float = 8.0
     brightness_spread: float = 0.3
-    bleaching_frames: float = math.inf
-
-    @property
-    def share_on(self) -> float:
-        """Share of the time in which an emitter that has not bleached is on."""
-        return self.on_frames / (self.on_frames + self.off_frames)
-
-    @property
-    def correlation(self) -> float:
-        """Correlation of the light of an emitter in neighbouring frames."""
-        return 1.0 - 1.0 / self.on_frames - 1.0 / self.off_frames
 
 
 def blink(
     n_emitters: int, n_frames: int, blinking: Blinking, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return the photons ``(T, N)`` of every emitter in every frame."""
-    brightness = np.full(n_emitters, blinking.photons)
-    if blinking.brightness_spread > 0:
-        shape = blinking.brightness_spread**-2
-        brightness = rng.gamma(shape, blinking.photons / shape, n_emitters)
-    on = rng.random(n_emitters) < blinking.share_on
-    states = np.empty((n_frames, n_emitters), dtype=bool)
-    for t in range(n_frames):
-        states[t] = on
-        leaves = rng.random(n_emitters) < np.where(
-            on, 1.0 / blinking.on_frames, 1.0 / blinking.off_frames
-        )
-        on = on ^ leaves
-    if math.isfinite(blinking.bleaching_frames):
-        bleached = rng.exponential(blinking.bleaching_frames, n_emitters)
-        states &= np.arange(n_frames)[:, None] < bleached
-    return np.asarray(states * brightness)
+    brightness = Brightness(blinking.photons, blinking.brightness_spread).draw(n_emitters, rng)
+    photons = np.zeros((n_frames, n_emitters))
+    frame, emitter, share = blinking.on_shares(n_emitters, n_frames, rng)
+    photons[frame, emitter] = share * brightness[emitter]
+    return photons
 
 
 class FilamentPatterns:

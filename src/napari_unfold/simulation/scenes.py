@@ -11,14 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
-from napari_unfold.errors import InputError
 from napari_unfold.imaging.camera import CameraModel
-from napari_unfold.settings.microscope import Background
+from napari_unfold.settings.explain import checked
+from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.training import SceneName
 from napari_unfold.simulation.exposure import expose
+from napari_unfold.simulation.molecules import molecules_of_frames
+from napari_unfold.simulation.sensor import Sensor, sensor
 from napari_unfold.simulation.simulated_microscope import (
     BACKGROUND_PHOTONS,
     MICROSCOPE,
@@ -26,9 +28,13 @@ from napari_unfold.simulation.simulated_microscope import (
     SIGMA_NM,
     completed,
 )
+from napari_unfold.simulation.spot_shapes import AirySpot, GaussianSpot, SpotShape, render
+from napari_unfold.simulation.uneven_background import background_map, fading, flicker
 
-FILAMENT_RADIUS_NM = 12.5
-"""Labels sit this far from the axis of a filament, as on an immunostained microtubule."""
+__all__ = ["Simulation", "acquire", "render", "simulate"]
+
+SEEN_SHARE = 0.15
+"""Molecules that are on for less of a frame are not in its truth: too faint to be asked for."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +46,40 @@ class Simulation:
     stack : array (T, Y, X), uint16
         Grey values.
     truth : DataFrame
-        One row per molecule and frame: frame (from 0), x_nm, y_nm (corner origin), photons.
+        One row per molecule and frame: frame (from 0), x_nm, y_nm (corner origin), photons, and
+        track, the number of the molecule.
     recipe : Recipe
-        The optics, camera and background that were used.
+        The optics, camera and background that were used: the Gaussian most like the PSF, and the
+        mean of the background.
+    background : array (Y, X)
+        Photons per camera pixel without any molecule.
+    lamp : array (T,)
+        Light of every frame, as a factor to molecules.
+    background_course : array (T,)
+        As a factor to `background`.
+    drift_nm : array (T, 2)
+        How far the sample has moved in y and x.
+    sample : Sample
+    instrument : Instrument
+        What was asked for.
+    sensor : Sensor or None
+        Maps of the camera, if its pixels differ.
     """
 
     stack: NDArray[np.uint16]
     truth: pd.DataFrame
     recipe: Recipe
+    background: NDArray[np.float64]
+    lamp: NDArray[np.float64]
+    background_course: NDArray[np.float64]
+    drift_nm: NDArray[np.float64]
+    sample: Sample
+    instrument: Instrument
+    sensor: Sensor | None
 
     @property
     def camera(self) -> CameraModel:
-        """The camera that took the stack."""
+        """The camera that took the stack; where its pixels differ, what they scatter around."""
         return CameraModel.of(self.recipe.camera)
 
 
@@ -67,19 +95,19 @@ def simulate(
     recipe: Recipe | None = None,
     seed: int = 0,
 ) -> Simulation:
-    """Simulate a stack of blinking molecules.
+    """Simulate a stack in which every frame shows other molecules; `acquire` can do more.
 
     Parameters
     ----------
-    scene : {"filaments", "random"}
-        Molecules on curved filaments, or anywhere.
+    scene : {"filaments", "random", "clusters"}
+        Molecules on curved filaments, anywhere, or in clusters.
     frames : int
         Number of frames T.
     shape : tuple of int
         Camera pixels ``(Y, X)``.
     density_per_um2 : float
         Mean number of molecules per square micrometre and frame; the number varies as a Poisson
-        variable, and every frame shows other molecules.
+        variable.
     molecule_photons : float
         Mean photons of a molecule in a frame.
     brightness_spread : float
@@ -96,125 +124,119 @@ def simulate(
     InputError
         If a number makes no sense.
     """
-    limits = [
-        ("number of frames", frames, 1, 1_000_000),
-        ("frame height in pixels", shape[0], 8, 8192),
-        ("frame width in pixels", shape[1], 8, 8192),
-        ("density per square micrometre", density_per_um2, 0, 1000),
-        ("number of photons per molecule", molecule_photons, 1, 1e7),
-        ("spread of the brightness", brightness_spread, 0, 3),
-        ("background in photons per pixel", background_photons, 0.01, 1e5),
-        ("seed", seed, 0, 2**63),
-    ]
-    for name, value, low, high in limits:
-        if not low <= value <= high:
-            raise InputError(
-                f"the {name} is {value:g}, which cannot be simulated",
-                f"Give a number between {low:g} and {high:g}",
-            )
-    recipe = completed(recipe or MICROSCOPE)
-    recipe = recipe.model_copy(update={"background": Background(photons=background_photons)})
-    pixel_nm = recipe.optics.pixel_size_nm
-    sigma_nm = recipe.optics.psf_sigma_nm or SIGMA_NM
-    camera = CameraModel.of(recipe.camera)
-    rng = np.random.default_rng(seed)
-    size_nm = np.array(shape) * pixel_nm
-    draw = Filaments(size_nm, rng) if scene == "filaments" else _Anywhere(size_nm)
-
-    stack = np.empty((frames, *shape), dtype=np.uint16)
-    tables = []
-    for t in range(frames):
-        count = rng.poisson(density_per_um2 * size_nm.prod() / 1e6)
-        y_nm, x_nm = draw(count, rng).T
-        photons = _brightness(count, molecule_photons, brightness_spread, rng)
-        light = render(y_nm, x_nm, photons, shape, pixel_nm, sigma_nm)
-        stack[t] = expose(light + background_photons, camera, rng)
-        tables.append(pd.DataFrame({"frame": t, "x_nm": x_nm, "y_nm": y_nm, "photons": photons}))
-    return Simulation(stack, pd.concat(tables, ignore_index=True), recipe)
+    values = {
+        "scene": scene,
+        "frames": frames,
+        "height_px": shape[0],
+        "width_px": shape[1],
+        "density_per_um2": density_per_um2,
+        "molecule_photons": molecule_photons,
+        "brightness_spread": brightness_spread,
+        "background_photons": background_photons,
+        "seed": seed,
+    }
+    return acquire(checked(Sample, values), recipe=recipe)
 
 
-def render(
-    y_nm: NDArray[np.floating],
-    x_nm: NDArray[np.floating],
-    photons: NDArray[np.floating],
-    shape: tuple[int, int],
-    pixel_size_nm: float,
-    sigma_nm: float,
-) -> NDArray[np.float64]:
-    """Return the expected photons ``(Y, X)`` of molecules at any position, for a Gaussian PSF."""
-    rows = pixel_shares(y_nm, shape[0], pixel_size_nm, sigma_nm)
-    columns = pixel_shares(x_nm, shape[1], pixel_size_nm, sigma_nm)
-    return (rows * photons[:, None]).T @ columns
-
-
-def pixel_shares(
-    position_nm: NDArray[np.floating], n_pixels: int, pixel_size_nm: float, sigma_nm: float
-) -> NDArray[np.float64]:
-    """Return the shares ``(N, n_pixels)`` of each molecule's light in the pixels of one axis."""
-    edges_nm = np.arange(n_pixels + 1) * pixel_size_nm
-    cdf = special.ndtr((edges_nm - position_nm[:, None]) / sigma_nm)
-    return np.asarray(np.diff(cdf, axis=1))
-
-
-def _brightness(
-    count: int, mean: float, spread: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    if spread == 0:
-        return np.full(count, mean)
-    return rng.gamma(spread**-2, mean * spread**2, count)
-
-
-class _Anywhere:
-    def __init__(self, size_nm: NDArray[np.floating]) -> None:
-        self.size_nm = size_nm
-
-    def __call__(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        return rng.uniform(0.0, self.size_nm, (count, 2))
-
-
-class Filaments:
-    """Smooth random curves through the field of view, labelled evenly along their length.
-
-    Called with a number of molecules, it returns their positions ``(N, 2)``, y and x in nm.
+def acquire(
+    sample: Sample,
+    instrument: Instrument | None = None,
+    *,
+    recipe: Recipe | None = None,
+    spot: SpotShape | None = None,
+    sensor_maps: Sensor | None = None,
+    seen_share: float = SEEN_SHARE,
+) -> Simulation:
+    """Simulate what a microscope records of a sample.
 
     Parameters
     ----------
-    size_nm : array (2,)
-        Height and width of the field of view.
-    rng : numpy.random.Generator
-        Draws the curves.
+    sample : Sample
+        Molecules, their light in time, and the light around them.
+    instrument : Instrument, optional
+        A Gaussian PSF and a camera of equal pixels by default.
+    recipe : Recipe, optional
+        Optics and camera; by default 100 nm pixels, a PSF sigma of 110 nm and an EMCCD.
+    spot : SpotShape, optional
+        The PSF, such as a `BeadSpot`, instead of what `instrument` names.
+    sensor_maps : Sensor, optional
+        Maps of the camera, instead of what `instrument` says of its pixels.
+    seen_share : float
+        The truth of a frame holds the molecules that are on for at least this share of it, from 0
+        to 1.
     """
+    instrument = instrument or Instrument()
+    recipe = completed(recipe or MICROSCOPE)
+    rng = np.random.default_rng(sample.seed)
+    # with numbers of its own, what surrounds molecules that stay on does not change them
+    for_background, for_lamp, for_drift, for_depth, for_sensor = rng.spawn(5)
+    shape = sample.height_px, sample.width_px
+    pixel_nm = recipe.optics.pixel_size_nm
+    spot = spot or spot_shape(instrument, recipe.optics)
+    camera = CameraModel.of(recipe.camera)
+    maps = sensor_maps or sensor(camera, instrument, shape, for_sensor)
+    size_nm = np.array(shape) * pixel_nm
 
-    SPACING_NM = 5.0
-    MEAN_DISTANCE_NM = 1100.0
-    TURN_PER_STEP = 0.004
+    background = background_map(
+        sample.background, shape, pixel_nm, sample.background_photons, sample.background_contrast,
+        for_background,
+    )  # fmt: skip
+    lamp = flicker(sample.frames, sample.lamp_flicker, for_lamp)
+    course = lamp * fading(sample.frames, sample.background_bleaching_frames)
+    drift_nm = drift(sample.frames, sample.drift_nm, for_drift)
 
-    def __init__(self, size_nm: NDArray[np.floating], rng: np.random.Generator) -> None:
-        self.size_nm = size_nm
-        n_filaments = max(3, round(float(size_nm.mean()) / self.MEAN_DISTANCE_NM) + 2)
-        curves = [self._curve(rng) for _ in range(n_filaments)]
-        self.axis = np.concatenate([c for c, _ in curves])
-        self.normal = np.concatenate([n for _, n in curves])
+    stack = np.empty((sample.frames, *shape), dtype=np.uint16)
+    tables = []
+    for t, molecules in enumerate(molecules_of_frames(sample, size_nm, rng, for_depth)):
+        y_nm, x_nm = molecules.position_nm.T + drift_nm[t][:, None]
+        photons = molecules.photons * lamp[t]
+        light = spot.light(y_nm, x_nm, molecules.depth_nm, photons, shape, pixel_nm)
+        stack[t] = expose(light + background * course[t], maps or camera, rng)
+        table = pd.DataFrame(
+            {"frame": t, "x_nm": x_nm, "y_nm": y_nm, "photons": photons, "track": molecules.track}
+        )
+        inside = (np.minimum(y_nm, x_nm) >= 0) & (y_nm < size_nm[0]) & (x_nm < size_nm[1])
+        tables.append(table[inside & (molecules.share_on >= seen_share)])
+    return Simulation(
+        stack=stack,
+        truth=pd.concat(tables, ignore_index=True),
+        recipe=_as_used(recipe, spot, float(background.mean() * course.mean())),
+        background=background,
+        lamp=lamp,
+        background_course=course,
+        drift_nm=drift_nm,
+        sample=sample,
+        instrument=instrument,
+        sensor=maps,
+    )
 
-    def _curve(self, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Points on a curve that crosses the field of view, and the normals there."""
-        steps = int(2.0 * np.hypot(*self.size_nm) / self.SPACING_NM)
-        bend = np.convolve(rng.normal(0, self.TURN_PER_STEP, steps), np.ones(40) / 6, "same")
-        angle = rng.uniform(0, 2 * np.pi) + np.cumsum(bend)
-        tangent = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        points = np.cumsum(tangent, axis=0) * self.SPACING_NM
-        points += rng.uniform(0.15, 0.85, 2) * self.size_nm - points[steps // 2]
-        inside = ((points > 0) & (points < self.size_nm)).all(axis=1)
-        normal = tangent[:, ::-1] * (1.0, -1.0)
-        return points[inside], normal[inside]
 
-    def __call__(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return positions ``(count, 2)`` on the curves."""
-        chosen = rng.integers(0, len(self.axis), count)
-        # labels sit all around the tube; seen from above, the sine of a random angle
-        offset = FILAMENT_RADIUS_NM * np.sin(rng.uniform(0, 2 * np.pi, (count, 1)))
-        along = rng.uniform(-0.5, 0.5, (count, 1)) * self.SPACING_NM
-        normal = self.normal[chosen]
-        tangent = normal[:, ::-1] * (-1.0, 1.0)
-        position = self.axis[chosen] + offset * normal + along * tangent
-        return np.asarray(np.clip(position, 0.0, self.size_nm - 1e-6))
+def spot_shape(instrument: Instrument, optics: Optics) -> SpotShape:
+    """Return the PSF that the settings name."""
+    if instrument.psf == "airy":
+        return AirySpot(instrument.numerical_aperture, instrument.wavelength_nm)
+    return GaussianSpot(optics.psf_sigma_nm or SIGMA_NM)
+
+
+def drift(n_frames: int, way_nm: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return how far the sample has moved in each frame, ``(T, 2)``: on a bow, none at first.
+
+    Parameters
+    ----------
+    n_frames : int
+    way_nm : float
+        From the first to the last frame.
+    rng : numpy.random.Generator
+        Draws the direction.
+    """
+    angle = rng.uniform(0.0, 2.0 * np.pi)
+    along = np.array([np.sin(angle), np.cos(angle)])
+    time = np.linspace(0.0, 1.0, n_frames)[:, None]
+    bow = 0.2 * np.sin(np.pi * time) * along[::-1] * (1.0, -1.0)
+    return np.asarray(way_nm * (time * along + bow))
+
+
+def _as_used(recipe: Recipe, spot: SpotShape, background_photons: float) -> Recipe:
+    optics = recipe.optics.model_copy(update={"psf_sigma_nm": spot.sigma_nm})
+    background = checked(Background, {"photons": background_photons})
+    return recipe.model_copy(update={"optics": optics, "background": background})

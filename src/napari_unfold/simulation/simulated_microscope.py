@@ -5,14 +5,17 @@ from __future__ import annotations
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.settings.simulation import Sample
 
 SIGMA_NM = 110.0
-MOLECULE_PHOTONS, BACKGROUND_PHOTONS = 1500.0, 20.0
+MOLECULE_PHOTONS, BACKGROUND_PHOTONS = Sample().molecule_photons, Sample().background_photons
 EMCCD = CameraModel(offset_adu=100.0, adu_per_photon=2.0, excess_noise=2.0, read_noise_photons=0.0)
+SCMOS = CameraModel(offset_adu=100.0, adu_per_photon=2.0, excess_noise=1.0, read_noise_photons=1.5)
 MICROSCOPE = Recipe(
     optics=Optics(pixel_size_nm=100.0, psf_sigma_nm=SIGMA_NM),
     camera=EMCCD.settings(Camera(type="emccd")),
 )
+SCMOS_MICROSCOPE = Recipe(optics=MICROSCOPE.optics, camera=SCMOS.settings(Camera(type="scmos")))
 
 
 def completed(recipe: Recipe) -> Recipe:
