@@ -11,7 +11,7 @@ from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.patches import patches_around
 from napari_unfold.localization.profiles import GaussianSpot, MeasuredSpot, product, spot_of
 from napari_unfold.localization.spots import Molecules, SpotModel
-from napari_unfold.simulation.scenes import pixel_shares, render
+from napari_unfold.simulation.spot_shapes import pixel_shares, render
 
 SIGMA = 1.1
 

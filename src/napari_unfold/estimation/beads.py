@@ -22,11 +22,10 @@ from napari_unfold.estimation.psf_from_stack import (
     Differences,
     LoneSpots,
     equations,
-    spot_of_table,
     through_pixels,
 )
 from napari_unfold.localization.likelihood import Frames
-from napari_unfold.localization.profiles import SAMPLES, GaussianSpot, Spot
+from napari_unfold.localization.profiles import SAMPLES, GaussianSpot, Spot, spot_of_table
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 

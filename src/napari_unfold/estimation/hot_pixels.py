@@ -157,7 +157,7 @@ def residual_noise(photons: NDArray[np.float32], camera: CameraModel) -> NDArray
         Mean square over what is expected of the camera.
     """
     few = _some(photons)
-    return _Misfit(few, np.zeros(few.shape[1:], dtype=bool), camera).ratio
+    return np.asarray(_Misfit(few, np.zeros(few.shape[1:], dtype=bool), camera).ratio)
 
 
 def _some(photons: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,19 +19,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import interpolate, ndimage, optimize
+from scipy import interpolate, ndimage
 from scipy.spatial import cKDTree
 
 from napari_unfold.localization.likelihood import Frames
-from napari_unfold.localization.profiles import (
-    SAMPLES,
-    MeasuredSpot,
-    Spot,
-    trimmed,
-)
+from napari_unfold.localization.profiles import SAMPLES, Spot, spot_of_table
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules, SpotModel
-from napari_unfold.simulation.spot_shapes import pixel_shares
 
 KNOTS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0)
 """Distances from the molecule, in units of sigma, where pieces of the splines meet."""
@@ -164,31 +158,6 @@ class Differences:
         difference = np.tensordot(self.coefficients(information, gradient), self.tables, 1)
         inner = slice(SAMPLES, -SAMPLES)
         return spot_of_table(_table(before, self.reach + 1) + difference[inner, inner])
-
-
-def spot_of_table(table: NDArray[np.floating]) -> MeasuredSpot:
-    """Return the spot of a table of `SAMPLES` per pixel, without what cannot be light."""
-    table = np.maximum(table, 0.0)
-    sigma = nearest_sigma(table)
-    return MeasuredSpot(trimmed(table, SAMPLES, sigma), SAMPLES, sigma)
-
-
-def nearest_sigma(table: NDArray[np.floating]) -> float:
-    """Return the sigma, in pixels, of the Gaussian nearest to a table in least squares.
-
-    Parameters
-    ----------
-    table : array (2 h + 1, 2 h + 1)
-        As of `MeasuredSpot`, with `SAMPLES` per pixel.
-    """
-    at = np.arange(len(table)) / SAMPLES - (len(table) // 2) / SAMPLES
-
-    def misfit(sigma: float) -> float:
-        shares = pixel_shares(0.5 - at, 1, 1.0, sigma)[:, 0]
-        return -float(shares @ table @ shares) / float(shares @ shares)
-
-    found = optimize.minimize_scalar(misfit, bounds=(0.2, len(table) / SAMPLES), method="bounded")
-    return float(found.x)
 
 
 def _radial(

@@ -9,6 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from napari_unfold.localization.likelihood import Frames
+from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.localization.spots import Molecules
 
 LONE_SIGMA = 4.0
@@ -132,13 +133,15 @@ def _width(
     """Return score and information of a common relative change of the width.
 
     One step of the fit of width, photons and background of each spot: what photons and background
-    could explain as well is taken off. Centre and width do not interfere, by symmetry.
+    could explain as well is taken off. Centre and width do not interfere, by symmetry. A PSF that
+    was measured on the stack itself is not judged by it.
     """
-    if len(lone) == 0:
+    spot = frames.spot
+    if len(lone) == 0 or not isinstance(spot, GaussianSpot):
         return {}
     spots = []
     for change in (1.0 - STEP, 1.0 + STEP, 1.0):
-        model = replace(frames, sigma_px=change * frames.sigma_px).spot_model(lone)
+        model = replace(frames, spot=GaussianSpot(change * spot.sigma_px)).spot_model(lone)
         spots.append((model, model.jacobian(lone)[:, 2]))
     model, shape = spots[2]
     # patches of a slightly wider spot may be larger: all are laid on those of the right one

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import interpolate, ndimage
+from scipy import interpolate, ndimage, optimize
 
 from napari_unfold.imaging.psf import PSF, GaussianPSF, MeasuredPSF
 
@@ -192,7 +192,34 @@ def spot_of(psf: PSF) -> Spot:
     """
     if isinstance(psf, GaussianPSF):
         return GaussianSpot(psf.sigma_px)
-    return MeasuredSpot(_as_seen_by_pixels(psf), SAMPLES, psf.sigma_px)
+    return spot_of_table(_as_seen_by_pixels(psf))
+
+
+def spot_of_table(table: NDArray[np.floating]) -> MeasuredSpot:
+    """Return the spot of a table of `SAMPLES` per pixel, without what cannot be light."""
+    table = np.maximum(table, 0.0)
+    sigma = nearest_sigma(table)
+    return MeasuredSpot(trimmed(table, SAMPLES, sigma), SAMPLES, sigma)
+
+
+def nearest_sigma(table: NDArray[np.floating]) -> float:
+    """Return the sigma, in pixels, of the Gaussian nearest to a table in least squares.
+
+    Parameters
+    ----------
+    table : array (2 h + 1, 2 h + 1)
+        As of `MeasuredSpot`, with `SAMPLES` per pixel.
+    """
+    half = len(table) // 2
+    at = torch.arange(-half, half + 1, dtype=torch.float64) / SAMPLES
+    pixel = torch.zeros(len(at), 1, dtype=torch.long)
+
+    def misfit(sigma: float) -> float:
+        shares = GaussianSpot(sigma).profiles(0, pixel, 0.5 - at)[0].flatten().numpy()
+        return -float(shares @ table @ shares) / float(shares @ shares)
+
+    found = optimize.minimize_scalar(misfit, bounds=(0.2, half / SAMPLES), method="bounded")
+    return float(found.x)
 
 
 def _as_seen_by_pixels(psf: MeasuredPSF) -> NDArray[np.floating]:
@@ -203,7 +230,7 @@ def _as_seen_by_pixels(psf: MeasuredPSF) -> NDArray[np.floating]:
     table = np.pad(image, SAMPLES)
     for axis in (0, 1):
         table = ndimage.correlate1d(table, kernel / kernel.sum(), axis, mode="constant")
-    return trimmed(table * SAMPLES**2, SAMPLES, psf.sigma_px)
+    return table * SAMPLES**2
 
 
 def trimmed(table: NDArray[np.floating], samples: int, sigma_px: float) -> NDArray[np.floating]:
