@@ -107,12 +107,13 @@ def levels(
         For the two halves of a chessboard.
     """
     step = math.ceil(background.size / LOOKED_AT_PIXELS)
-    rows, columns = np.indices(background.shape)
-    black = (rows // BLOCK_PX + columns // BLOCK_PX) % 2 == 0
-    return np.array(
-        [_levels(photons[:, half][:, ::step], background[half][::step], camera)
-         for half in (black, ~black)]
-    )  # fmt: skip
+    black = (np.indices(background.shape) // BLOCK_PX).sum(axis=0) % 2 == 0
+    found = []
+    for half in (black, ~black):
+        rows, columns = (index[::step] for index in np.nonzero(half))
+        seen, behind = photons[:, rows, columns], background[rows, columns]
+        found.append(_levels(seen, behind, camera.at(rows, columns)))
+    return np.array(found)
 
 
 def _levels(
