@@ -125,7 +125,7 @@ def _level(stack: Stack, dark: _Level | None) -> Job[_Level]:
     total = squares = np.zeros(stack.shape[1:])
     for start in range(0, n, batch):
         frames = stack.read(start, start + batch).astype(np.float64)
-        saturated += np.count_nonzero(frames >= top)
+        saturated += int(np.count_nonzero(frames >= top))
         if dark is not None:
             light = (frames - dark.mean).mean(axis=(1, 2))
             first_light = first_light or float(light[0])

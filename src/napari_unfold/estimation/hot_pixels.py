@@ -53,19 +53,36 @@ MOST_BAD = 0.2
 """With more pixels than this share it is something else."""
 
 _REACH = 2
-_DISTANCE = np.moveaxis(np.indices((2 * _REACH + 1, 2 * _REACH + 1)), 0, -1) - _REACH
-_SQUARED_DISTANCE = (_DISTANCE**2).sum(axis=-1)
-_AROUND = np.isin(_SQUARED_DISTANCE, (1, 2, 4, 5))
+_SHELLS = (1, 2, 4, 5)
+"""Squared distances of the 20 pixels around one; all that is needed are sums over these shells."""
+
+_PLACES = [
+    [
+        (y, x)
+        for y in range(-_REACH, _REACH + 1)
+        for x in range(-_REACH, _REACH + 1)
+        if y * y + x * x == d
+    ]
+    for d in _SHELLS
+]
+_COUNTS = np.array([len(places) for places in _PLACES], dtype=np.float32)
+_WEIGHTS = prediction_weights(np.concatenate([np.array(places, dtype=float) for places in _PLACES]))
+_SHELL_WEIGHTS = _WEIGHTS[np.cumsum(_COUNTS).astype(int) - 1].astype(np.float32)
 
 
-def _mean_of(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return (pixels / np.count_nonzero(pixels)).astype(np.float32)
+def _shells(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return sums ``(4, Y, X)`` over the shells around every pixel, mirrored at the border."""
+    rows, columns = image.shape
+    padded = np.pad(image, _REACH, mode="reflect")
+    sums = np.zeros((len(_SHELLS), rows, columns), dtype=np.float32)
+    for total, places in zip(sums, _PLACES, strict=True):
+        for y, x in places:
+            total += padded[_REACH + y : _REACH + y + rows, _REACH + x : _REACH + x + columns]
+    return sums
 
 
-_RING, _NEAREST = _mean_of(_AROUND), _mean_of(_SQUARED_DISTANCE == 1)
-_OUTER = _mean_of(np.isin(_SQUARED_DISTANCE, (4, 5)))
-_KERNEL = np.zeros_like(_RING)
-_KERNEL[_AROUND] = prediction_weights(_DISTANCE[_AROUND].astype(float))
+def _weighted(shells: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.tensordot(weights, shells, axes=1), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -128,15 +145,17 @@ def find_hot_pixels(photons: NDArray[np.float32], camera: CameraModel) -> PixelN
         return PixelNoise(np.zeros(shape, np.float32), bad)
     misfit = _Misfit(photons, bad, camera)
     dead = _dead(photons, misfit, camera)
-    bad |= dead
-    for _ in range(ROUNDS):
+    if dead.any():
+        bad |= dead
         misfit = _Misfit(photons, bad, camera)
+    for _ in range(ROUNDS):
         extra = np.where(bad, -np.inf, misfit.extra)
         worst = extra == ndimage.maximum_filter(extra, 2 * _REACH + 1)
         new = misfit.stands_out & ~bad & worst
         if not new.any() or bad.mean() > MOST_BAD:
             break
         bad |= new
+        misfit = _Misfit(photons, bad, camera)
     found = misfit.stands_out & bad | dead
     extra = np.where(found, np.maximum(misfit.extra, 0.0), 0.0).astype(np.float32)
     return PixelNoise(extra, dead | (extra > MUTE * misfit.usual))
@@ -157,7 +176,7 @@ def residual_noise(photons: NDArray[np.float32], camera: CameraModel) -> NDArray
         Mean square over what is expected of the camera.
     """
     few = _some(photons)
-    return _Misfit(few, np.zeros(few.shape[1:], dtype=bool), camera).ratio
+    return np.asarray(_Misfit(few, np.zeros(few.shape[1:], dtype=bool), camera).ratio)
 
 
 def _some(photons: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -202,13 +221,14 @@ class _Misfit:
         for frame, at_apart in zip(photons, others(photons), strict=True):
             seen = frame.copy()
             seen[bad] = at_apart[bad[apart]]
-            predicted = ndimage.correlate(seen, _KERNEL, mode="mirror")
+            shells = _shells(seen)
+            predicted = _weighted(shells, _SHELL_WEIGHTS)
             predicted[apart] = at_apart
-            mean = ndimage.correlate(seen, _RING, mode="mirror")
+            mean = shells.sum(axis=0) / _COUNTS.sum()
             one = np.maximum(noise_variance(mean, camera), least).astype(np.float32)
-            both = one + ndimage.correlate(one, _KERNEL**2, mode="mirror")
+            both = one + _weighted(_shells(one), _SHELL_WEIGHTS**2)
             both[apart] = one[apart] + squares @ one.ravel()
-            terms = (frame - predicted) ** 2, both, _structure(seen, one)
+            terms = (frame - predicted) ** 2, both, _structure(shells, _shells(seen * seen), one)
             expected = terms[1] + UNPREDICTED * terms[2]
             weight = 1.0 / expected**2
             plain += terms
@@ -232,18 +252,17 @@ class _Misfit:
         )
 
 
-def _structure(frame: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+def _structure(
+    shells: NDArray[np.float32], square: NDArray[np.float32], noise: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """How structured the light around every pixel is, in photons squared, without its noise.
 
     The mean square by which the four nearest pixels stand out of those two pixels away, and half
     the variance of all, which shows ridges.
     """
-    square = frame * frame
-    nearest, nearest_square = (
-        ndimage.correlate(v, _NEAREST, mode="mirror") for v in (frame, square)
-    )
-    ring, ring_square = (ndimage.correlate(v, _RING, mode="mirror") for v in (frame, square))
-    level = ndimage.correlate(frame, _OUTER, mode="mirror")
+    nearest, nearest_square = shells[0] / _COUNTS[0], square[0] / _COUNTS[0]
+    level = shells[2:].sum(axis=0) / _COUNTS[2:].sum()
+    ring, ring_square = (values.sum(axis=0) / _COUNTS.sum() for values in (shells, square))
     peak = nearest_square - 2.0 * level * nearest + level * level - noise
     ridge = ring_square - ring * ring - noise
     return np.asarray(np.maximum(peak + 0.5 * ridge, 0.0), dtype=np.float32)
