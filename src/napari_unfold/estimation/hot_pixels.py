@@ -143,11 +143,9 @@ def find_hot_pixels(photons: NDArray[np.float32], camera: CameraModel) -> PixelN
     bad = np.zeros(shape, dtype=bool)
     if min(shape) < 2 * _REACH + 1:
         return PixelNoise(np.zeros(shape, np.float32), bad)
+    dead = _dead(photons, camera)
+    bad |= dead
     misfit = _Misfit(photons, bad, camera)
-    dead = _dead(photons, misfit, camera)
-    if dead.any():
-        bad |= dead
-        misfit = _Misfit(photons, bad, camera)
     for _ in range(ROUNDS):
         extra = np.where(bad, -np.inf, misfit.extra)
         worst = extra == ndimage.maximum_filter(extra, 2 * _REACH + 1)
@@ -275,13 +273,20 @@ def _usual_noise(photons: NDArray[np.float32]) -> float:
     return max(float(1.4826 * np.median(np.abs(difference))) ** 2, 1e-6)
 
 
-def _dead(photons: NDArray[np.float32], misfit: _Misfit, camera: CameraModel) -> NDArray[np.bool_]:
-    """Mask of the pixels that never change where noise would have changed them.
+def _dead(photons: NDArray[np.float32], camera: CameraModel) -> NDArray[np.bool_]:
+    """Mask of the pixels that never change where the least noise would have changed them.
 
-    Values that happen to be equal in all frames have the probability of ``1 / (sqrt(2 pi) s)`` at
-    most in every frame but the first, for noise of a standard deviation of s grey values.
+    That they happen to be equal in all frames has, for the light m of the darkest pixels and noise
+    of a standard deviation of s grey values, in every frame but the first the probability of the
+    likeliest value: ``exp(-m)`` for few photons, ``1 / (sqrt(2 pi) s)`` for many.
     """
     constant = np.ptp(photons, axis=0) == 0
-    deviation_adu = np.sqrt(misfit.usual) * camera.adu_per_photon
-    chance = np.minimum(1.0 / (math.sqrt(2.0 * math.pi) * deviation_adu), 1.0)
-    return np.asarray(constant & (chance ** (len(photons) - 1) * constant.size < 0.01))
+    if not 0 < constant.mean() < MOST_BAD:
+        return np.zeros_like(constant)
+    usual = camera.typical
+    level = max(float(np.percentile(photons.mean(axis=0)[~constant], 1.0)), 0.0)
+    deviation = np.sqrt(noise_variance(np.asarray(level), usual)) * usual.adu_per_photon
+    chance = 1.0 / max(math.sqrt(2.0 * math.pi) * float(deviation), 1.0)
+    if usual.read_noise_photons == 0:
+        chance = max(chance, math.exp(-level))
+    return constant & (chance ** (len(photons) - 1) * constant.size < 0.01)
