@@ -110,7 +110,7 @@ def test_settings_reach_the_job(folder, tmp_path, run_cli):
     assert recipe["optics"]["pixel_size_nm"] == 110
     assert recipe["camera"] == {
         "type": "other", "offset_adu": 90, "adu_per_photon": 1.5, "excess_noise": 1.4,
-        "read_noise_photons": 2,
+        "read_noise_photons": 2, "offset_map": None, "gain_map": None, "variance_map": None,
     }  # fmt: skip
     assert recipe["background"]["photons"] == 25
     assert recipe["solver"]["fidelity"] == record["network"]["fidelity"] == "kl"

@@ -117,3 +117,13 @@ def test_a_stack_without_noisy_pixels_leaves_the_camera_alone() -> None:
     noise, _ = found_in(taken(20, 1))
     assert noise.added_to(SCMOS) is SCMOS
     assert noise.sentence() == ""
+
+
+def test_a_simulation_without_any_background_has_no_dead_pixels() -> None:
+    light = render(
+        np.array([1500.0]), np.array([1700.0]), np.array([2000.0]), (32, 32), 100.0, 110.0
+    )
+    light[light < 1] = 0
+    perfect = CameraModel(0.0, 4.0, 2.0, 0.0)
+    grey = expose(np.broadcast_to(light, (50, 32, 32)), perfect, np.random.default_rng(0))
+    assert not found_in(grey.astype(np.float32), perfect)[1].any()

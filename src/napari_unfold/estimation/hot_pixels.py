@@ -53,19 +53,36 @@ MOST_BAD = 0.2
 """With more pixels than this share it is something else."""
 
 _REACH = 2
-_DISTANCE = np.moveaxis(np.indices((2 * _REACH + 1, 2 * _REACH + 1)), 0, -1) - _REACH
-_SQUARED_DISTANCE = (_DISTANCE**2).sum(axis=-1)
-_AROUND = np.isin(_SQUARED_DISTANCE, (1, 2, 4, 5))
+_SHELLS = (1, 2, 4, 5)
+"""Squared distances of the 20 pixels around one; all that is needed are sums over these shells."""
+
+_PLACES = [
+    [
+        (y, x)
+        for y in range(-_REACH, _REACH + 1)
+        for x in range(-_REACH, _REACH + 1)
+        if y * y + x * x == d
+    ]
+    for d in _SHELLS
+]
+_COUNTS = np.array([len(places) for places in _PLACES], dtype=np.float32)
+_WEIGHTS = prediction_weights(np.concatenate([np.array(places, dtype=float) for places in _PLACES]))
+_SHELL_WEIGHTS = _WEIGHTS[np.cumsum(_COUNTS).astype(int) - 1].astype(np.float32)
 
 
-def _mean_of(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return (pixels / np.count_nonzero(pixels)).astype(np.float32)
+def _shells(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return sums ``(4, Y, X)`` over the shells around every pixel, mirrored at the border."""
+    rows, columns = image.shape
+    padded = np.pad(image, _REACH, mode="reflect")
+    sums = np.zeros((len(_SHELLS), rows, columns), dtype=np.float32)
+    for total, places in zip(sums, _PLACES, strict=True):
+        for y, x in places:
+            total += padded[_REACH + y : _REACH + y + rows, _REACH + x : _REACH + x + columns]
+    return sums
 
 
-_RING, _NEAREST = _mean_of(_AROUND), _mean_of(_SQUARED_DISTANCE == 1)
-_OUTER = _mean_of(np.isin(_SQUARED_DISTANCE, (4, 5)))
-_KERNEL = np.zeros_like(_RING)
-_KERNEL[_AROUND] = prediction_weights(_DISTANCE[_AROUND].astype(float))
+def _weighted(shells: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.tensordot(weights, shells, axes=1), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -126,17 +143,17 @@ def find_hot_pixels(photons: NDArray[np.float32], camera: CameraModel) -> PixelN
     bad = np.zeros(shape, dtype=bool)
     if min(shape) < 2 * _REACH + 1:
         return PixelNoise(np.zeros(shape, np.float32), bad)
-    misfit = _Misfit(photons, bad, camera)
-    dead = _dead(photons, misfit, camera)
+    dead = _dead(photons, camera)
     bad |= dead
+    misfit = _Misfit(photons, bad, camera)
     for _ in range(ROUNDS):
-        misfit = _Misfit(photons, bad, camera)
         extra = np.where(bad, -np.inf, misfit.extra)
         worst = extra == ndimage.maximum_filter(extra, 2 * _REACH + 1)
         new = misfit.stands_out & ~bad & worst
         if not new.any() or bad.mean() > MOST_BAD:
             break
         bad |= new
+        misfit = _Misfit(photons, bad, camera)
     found = misfit.stands_out & bad | dead
     extra = np.where(found, np.maximum(misfit.extra, 0.0), 0.0).astype(np.float32)
     return PixelNoise(extra, dead | (extra > MUTE * misfit.usual))
@@ -202,13 +219,14 @@ class _Misfit:
         for frame, at_apart in zip(photons, others(photons), strict=True):
             seen = frame.copy()
             seen[bad] = at_apart[bad[apart]]
-            predicted = ndimage.correlate(seen, _KERNEL, mode="mirror")
+            shells = _shells(seen)
+            predicted = _weighted(shells, _SHELL_WEIGHTS)
             predicted[apart] = at_apart
-            mean = ndimage.correlate(seen, _RING, mode="mirror")
+            mean = shells.sum(axis=0) / _COUNTS.sum()
             one = np.maximum(noise_variance(mean, camera), least).astype(np.float32)
-            both = one + ndimage.correlate(one, _KERNEL**2, mode="mirror")
+            both = one + _weighted(_shells(one), _SHELL_WEIGHTS**2)
             both[apart] = one[apart] + squares @ one.ravel()
-            terms = (frame - predicted) ** 2, both, _structure(seen, one)
+            terms = (frame - predicted) ** 2, both, _structure(shells, _shells(seen * seen), one)
             expected = terms[1] + UNPREDICTED * terms[2]
             weight = 1.0 / expected**2
             plain += terms
@@ -232,18 +250,17 @@ class _Misfit:
         )
 
 
-def _structure(frame: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+def _structure(
+    shells: NDArray[np.float32], square: NDArray[np.float32], noise: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """How structured the light around every pixel is, in photons squared, without its noise.
 
     The mean square by which the four nearest pixels stand out of those two pixels away, and half
     the variance of all, which shows ridges.
     """
-    square = frame * frame
-    nearest, nearest_square = (
-        ndimage.correlate(v, _NEAREST, mode="mirror") for v in (frame, square)
-    )
-    ring, ring_square = (ndimage.correlate(v, _RING, mode="mirror") for v in (frame, square))
-    level = ndimage.correlate(frame, _OUTER, mode="mirror")
+    nearest, nearest_square = shells[0] / _COUNTS[0], square[0] / _COUNTS[0]
+    level = shells[2:].sum(axis=0) / _COUNTS[2:].sum()
+    ring, ring_square = (values.sum(axis=0) / _COUNTS.sum() for values in (shells, square))
     peak = nearest_square - 2.0 * level * nearest + level * level - noise
     ridge = ring_square - ring * ring - noise
     return np.asarray(np.maximum(peak + 0.5 * ridge, 0.0), dtype=np.float32)
@@ -256,13 +273,20 @@ def _usual_noise(photons: NDArray[np.float32]) -> float:
     return max(float(1.4826 * np.median(np.abs(difference))) ** 2, 1e-6)
 
 
-def _dead(photons: NDArray[np.float32], misfit: _Misfit, camera: CameraModel) -> NDArray[np.bool_]:
-    """Mask of the pixels that never change where noise would have changed them.
+def _dead(photons: NDArray[np.float32], camera: CameraModel) -> NDArray[np.bool_]:
+    """Mask of the pixels that never change where the least noise would have changed them.
 
-    Values that happen to be equal in all frames have the probability of ``1 / (sqrt(2 pi) s)`` at
-    most in every frame but the first, for noise of a standard deviation of s grey values.
+    That they happen to be equal in all frames has, for the light m of the darkest pixels and noise
+    of a standard deviation of s grey values, in every frame but the first the probability of the
+    likeliest value: ``exp(-m)`` for few photons, ``1 / (sqrt(2 pi) s)`` for many.
     """
     constant = np.ptp(photons, axis=0) == 0
-    deviation_adu = np.sqrt(misfit.usual) * camera.adu_per_photon
-    chance = np.minimum(1.0 / (math.sqrt(2.0 * math.pi) * deviation_adu), 1.0)
-    return np.asarray(constant & (chance ** (len(photons) - 1) * constant.size < 0.01))
+    if not 0 < constant.mean() < MOST_BAD:
+        return np.zeros_like(constant)
+    usual = camera.typical
+    level = max(float(np.percentile(photons.mean(axis=0)[~constant], 1.0)), 0.0)
+    deviation = np.sqrt(noise_variance(np.asarray(level), usual)) * usual.adu_per_photon
+    chance = 1.0 / max(math.sqrt(2.0 * math.pi) * float(deviation), 1.0)
+    if usual.read_noise_photons == 0:
+        chance = max(chance, math.exp(-level))
+    return constant & (chance ** (len(photons) - 1) * constant.size < 0.01)
