@@ -10,7 +10,7 @@ corrected where the molecules that were found leave it dark.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -26,7 +26,7 @@ from napari_unfold.estimation.background import (
 from napari_unfold.estimation.single_molecules import photon_deviation, share_of_singles
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Job, Progress
-from napari_unfold.localization.brightness import LearnedBrightness
+from napari_unfold.localization.brightness import LearnedBrightness, ScaledBrightness
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
 from napari_unfold.localization.refine import fit
@@ -47,6 +47,9 @@ LONE_SIGMA = 2.5
 
 LARGEST_CHI = 2.0
 """Standard deviations by which the misfit of a lone spot may exceed that of noise."""
+
+LEAST_CHANGE = 0.3
+"""Of the lamp, below which it is not asked whether molecules follow it."""
 
 FEWEST_SPOTS = 30
 """With fewer lone spots all are taken."""
@@ -71,6 +74,9 @@ class LearnedMolecules:
         Lone spots it rests on.
     background : array (Y, X)
         Photons per camera pixel.
+    follow_lamp : bool
+        Whether molecules brighten and fade with the background; `photons` are then those of a
+        frame whose factor is 1.
     """
 
     brightness: LearnedBrightness
@@ -78,6 +84,7 @@ class LearnedMolecules:
     error_photons: float
     spots: int
     background: NDArray[np.float32]
+    follow_lamp: bool = False
 
 
 def learn_molecules(
@@ -125,11 +132,16 @@ def learn_molecules(
     )
     brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
     mean = brightness.mean
-    learned = None
+    learned, follow = None, False
     for i in range(PASSES):
-        fits = yield from _fits(few, background, lamp, camera, sigma_px, brightness, mean, i)
+        lit = lamp if follow else np.ones_like(lamp)
+        fits = yield from _fits(few, background, lamp, lit, camera, sigma_px, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light, lamp)
+        if i == 0 and (follow := _follow_lamp(fits)):
+            order = np.argsort(lamp, kind="stable")
+            few, lamp = few[order], lamp[order]
+            fits = replace(fits, photons=fits.photons / fits.factors)
         photons, crowding = fits.lone()
         if len(photons) < 2:
             return learned
@@ -143,7 +155,7 @@ def learn_molecules(
         mean = brightness.mean
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
-        learned = LearnedMolecules(brightness, mean, error, len(photons), background)
+        learned = LearnedMolecules(brightness, mean, error, len(photons), background, follow)
     return learned
 
 
@@ -157,12 +169,16 @@ def _chosen(shape: tuple[int, ...]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Spots of the sample: photons, crowding there, and which are lone and well fitted."""
+    """Spots of the sample: photons in usual light, crowding there, which are lone and well fitted.
+
+    Also the light that all add up to, and the factor of the lamp for each spot.
+    """
 
     photons: NDArray[np.float64]
     crowding: NDArray[np.float64]
     good: NDArray[np.bool_]
     light: NDArray[np.float32]
+    factors: NDArray[np.float64]
 
     def lone(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return photons and crowding of the lone spots, or of all where hardly any is."""
@@ -174,6 +190,7 @@ def _fits(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
     lamp: NDArray[np.float32],
+    lit: NDArray[np.float32],
     camera: CameraModel,
     sigma_px: float,
     brightness: LearnedBrightness,
@@ -189,8 +206,10 @@ def _fits(
         factor = torch.as_tensor(lamp[start : start + batch])
         b = torch.as_tensor(background) * factor[:, None, None]
         variance = camera.read_noise_photons**2
-        frames = Frames(y, b, sigma_px, camera.excess_noise, variance, brightness)
-        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean)
+        scale = float(lit[start : start + batch].mean())
+        prior = brightness if scale == 1.0 else ScaledBrightness(brightness, scale)
+        frames = Frames(y, b, sigma_px, camera.excess_noise, variance, prior)
+        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else scale * mean)
         found = Molecules.none()
         for _ in range(ROUNDS):
             found = fit(selection.add(selection.split(found)), frames)
@@ -199,18 +218,32 @@ def _fits(
         model = frames.spot_model(found)
         parts.append(
             _Fits(
-                found.photons.double().numpy(),
+                found.photons.double().numpy() / lit[start + found.frame.numpy()],
                 selection.crowding_at(found).double().numpy(),
                 _good(found, frames),
                 model.light(found).numpy(),
+                lamp[start + found.frame.numpy()].astype(np.float64),
             )
         )
     return _Fits(
         *(
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("photons", "crowding", "good", "light")
+            for name in ("photons", "crowding", "good", "light", "factors")
         )
     )
+
+
+def _follow_lamp(fits: _Fits) -> bool:
+    """Whether molecules are brighter where the background is, and not the same everywhere."""
+    photons, factors = fits.photons[fits.good], fits.factors[fits.good]
+    if len(photons) < 2 * FEWEST_SPOTS or np.ptp(factors) < LEAST_CHANGE:
+        return False
+    bright = factors > 0.5 * (factors.min() + factors.max())
+    if min(bright.sum(), (~bright).sum()) < FEWEST_SPOTS:
+        return False
+    seen = math.log(float(np.median(photons[bright]) / np.median(photons[~bright])))
+    lamp = math.log(float(factors[bright].mean() / factors[~bright].mean()))
+    return seen > 0.5 * lamp
 
 
 def _good(found: Molecules, frames: Frames) -> NDArray[np.bool_]:

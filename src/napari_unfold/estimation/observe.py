@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     limit = detection_limit(seen.background, seen.camera, energy)
     photons = recipe.solver.molecule_photons
     background, brightness = seen.background, None
-    lamp, factors = Lamp(), None
+    lamp, factors, learned = Lamp(), None, None
     if recipe.background.photons == "auto":
         lamp = watch_lamp(sample, background, seen.camera)
         factors = lamp.factors(sample, background, seen.camera)
@@ -170,6 +170,9 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
             )
         seen.notes.append(note)
         yield Note(note)
+    if factors is not None:
+        follow = learned is not None and learned.follow_lamp
+        lamp = replace(watch_lamp(sample, background, seen.camera), lights_molecules=follow)
     return MoleculeObservation(
         **{**vars(seen), "background": background},
         psf=psf,
@@ -177,7 +180,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         brightness=brightness or BrightnessPrior(photons, SPREAD),
         detection_limit_photons=limit,
         crowding=estimate_crowding(sample, background, photons, psf.sigma_px, factors),
-        lamp=watch_lamp(sample, background, seen.camera) if factors is not None else lamp,
+        lamp=lamp,
     )
 
 
