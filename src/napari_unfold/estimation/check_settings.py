@@ -3,7 +3,7 @@
 Offset, gain and width of the PSF are compared with what `estimate` reads from the stack. Beside
 its standard errors, the estimate's model errors are allowed for: no PSF is exactly Gaussian, pixels
 of a camera differ, and molecules leave a trace in the noise. They were measured on simulations and
-on stacks of other simulators whose settings are known: 2 % of the width, 5 % of the noise, 4 % of
+on stacks of other simulators whose settings are known: 2 % of the width, 5 % of the noise, 3 % of
 the light of a usual pixel.
 """
 
@@ -24,13 +24,13 @@ from napari_unfold.jobs import Event, Job, Note, Progress, translated
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 
-PSF_MODEL_ERROR, NOISE_MODEL_ERROR, LIGHT_MODEL_ERROR = 0.02, 0.05, 0.04
+PSF_MODEL_ERROR, NOISE_MODEL_ERROR, LIGHT_MODEL_ERROR = 0.02, 0.05, 0.03
 """Relative errors of estimates that their standard errors do not contain."""
 
-WARNED, REFUSED = 3.0, 4.0
+WARNED, REFUSED = 2.5, 4.0
 """Standard deviations, model errors included, at which settings contradict the stack."""
 
-OFFSET_REFUSED = 3.0
+OFFSET_REFUSED = 3.5
 """A wrong offset does more harm than the others."""
 
 SMALL_NOISE_RATIO = 1.3

@@ -48,11 +48,14 @@ class Lamp:
         0 to 1; 0 if the light does not change.
     scatter : float
         Standard deviation of the levels.
+    lights_molecules : bool
+        Whether molecules brighten and fade with the background.
     """
 
     usual: float = 1.0
     weight: float = 0.0
     scatter: float = math.inf
+    lights_molecules: bool = False
 
     def factors(
         self, photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel

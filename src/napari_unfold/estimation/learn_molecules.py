@@ -27,7 +27,7 @@ from napari_unfold.estimation.psf_from_stack import LONE_SIGMA, LoneSpots, spot_
 from napari_unfold.estimation.single_molecules import photon_deviation, share_of_singles
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Job, Progress
-from napari_unfold.localization.brightness import LearnedBrightness
+from napari_unfold.localization.brightness import LearnedBrightness, ScaledBrightness
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
 from napari_unfold.localization.profiles import Spot
@@ -52,6 +52,9 @@ what is not split is still recognised as several by its photons, what is wrongly
 
 LARGEST_CHI = 2.0
 """Standard deviations by which the misfit of a lone spot may exceed that of noise."""
+
+LEAST_CHANGE = 0.3
+"""Of the lamp, below which it is not asked whether molecules follow it."""
 
 FEWEST_SPOTS = 30
 """With fewer lone spots all are taken."""
@@ -80,6 +83,9 @@ class LearnedMolecules:
         Photons per camera pixel.
     spot : Spot
         What a molecule looks like: as stated, or as measured if that explains the frames better.
+    follow_lamp : bool
+        Whether molecules brighten and fade with the background; `photons` are then those of a
+        frame whose factor is 1.
     """
 
     brightness: LearnedBrightness
@@ -89,6 +95,7 @@ class LearnedMolecules:
     singles: float
     background: NDArray[np.float32]
     spot: Spot
+    follow_lamp: bool = False
 
 
 def learn_molecules(
@@ -139,14 +146,19 @@ def learn_molecules(
     )
     brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
     mean = brightness.mean
-    learned = None
+    learned, follow = None, False
     for i in range(MOST_PASSES):
-        fits = yield from _fits(few, background, lamp, camera, spot, brightness, mean, i)
+        lit = lamp if follow else np.ones_like(lamp)
+        fits = yield from _fits(few, background, lamp, lit, camera, spot, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light, lamp)
         better = None if keep_spot else spot_from_stack(fits.spots())
         settled = better is None or abs(better.sigma_px / spot.sigma_px - 1.0) < SETTLED
         spot = better or spot
+        if i == 0 and (follow := _follow_lamp(fits)):
+            order = np.argsort(lamp, kind="stable")
+            few, lamp = few[order], lamp[order]
+            fits = replace(fits, photons=fits.photons / fits.factors)
         photons, crowding = fits.lone()
         if len(photons) < 2:
             return learned
@@ -161,7 +173,9 @@ def learn_molecules(
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
         singles = float(weights.mean())
-        learned = LearnedMolecules(brightness, mean, error, len(photons), singles, background, spot)
+        learned = LearnedMolecules(
+            brightness, mean, error, len(photons), singles, background, spot, follow
+        )
         if settled and i + 1 >= PASSES:
             break
     return learned
@@ -177,12 +191,16 @@ def _chosen(shape: tuple[int, ...]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Spots of the sample: photons, crowding there, and which are lone and well fitted."""
+    """Spots of the sample: photons in usual light, crowding there, which are lone and well fitted.
+
+    Also the light that all add up to, and the factor of the lamp for each spot.
+    """
 
     photons: NDArray[np.float64]
     crowding: NDArray[np.float64]
     good: NDArray[np.bool_]
     light: NDArray[np.float32]
+    factors: NDArray[np.float64]
     batches: list[tuple[Frames, Molecules]]
 
     def spots(self) -> LoneSpots:
@@ -205,6 +223,7 @@ def _fits(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
     lamp: NDArray[np.float32],
+    lit: NDArray[np.float32],
     camera: CameraModel,
     spot: Spot,
     brightness: LearnedBrightness,
@@ -221,8 +240,10 @@ def _fits(
         y = torch.as_tensor(sample[start : start + batch])
         factor = torch.as_tensor(lamp[start : start + batch])
         b = torch.as_tensor(background) * factor[:, None, None]
-        frames = Frames(y, b, spot, camera.excess_noise, variance, brightness)
-        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
+        scale = float(lit[start : start + batch].mean())
+        prior = brightness if scale == 1.0 else ScaledBrightness(brightness, scale)
+        frames = Frames(y, b, spot, camera.excess_noise, variance, prior)
+        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else scale * mean, CAUTION)
         found = Molecules.none()
         for _ in range(ROUNDS):
             found = fit(selection.add(selection.split(found)), frames)
@@ -231,15 +252,29 @@ def _fits(
         model = frames.spot_model(found)
         parts.append(
             (
-                found.photons.double().numpy(),
+                found.photons.double().numpy() / lit[start + found.frame.numpy()],
                 selection.crowding_at(found).double().numpy(),
                 _good(found, frames),
                 model.light(found).numpy(),
+                lamp[start + found.frame.numpy()].astype(np.float64),
             )
         )
         batches.append((frames, found))
-    photons, crowded, good, light = map(np.concatenate, zip(*parts, strict=True))
-    return _Fits(photons, crowded, good, light, batches)
+    photons, crowded, good, light, factors = map(np.concatenate, zip(*parts, strict=True))
+    return _Fits(photons, crowded, good, light, factors, batches)
+
+
+def _follow_lamp(fits: _Fits) -> bool:
+    """Whether molecules are brighter where the background is, and not the same everywhere."""
+    photons, factors = fits.photons[fits.good], fits.factors[fits.good]
+    if len(photons) < 2 * FEWEST_SPOTS or np.ptp(factors) < LEAST_CHANGE:
+        return False
+    bright = factors > 0.5 * (factors.min() + factors.max())
+    if min(bright.sum(), (~bright).sum()) < FEWEST_SPOTS:
+        return False
+    seen = math.log(float(np.median(photons[bright]) / np.median(photons[~bright])))
+    lamp = math.log(float(factors[bright].mean() / factors[~bright].mean()))
+    return seen > 0.5 * lamp
 
 
 def _good(found: Molecules, frames: Frames) -> NDArray[np.bool_]:

@@ -141,39 +141,64 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     spot = spot_of(psf)
     energy = forward_operator(seen.shape, recipe.solver.upsampling, psf).point_energy
     limit = detection_limit(seen.background, seen.camera, energy)
+    seen, factors = yield from _watch_lamp(seen, sample)
     photons = recipe.solver.molecule_photons
-    background, brightness = seen.background, None
-    lamp, factors = Lamp(), None
-    if recipe.background.photons == "auto":
-        lamp = watch_lamp(sample, background, seen.camera)
-        factors = lamp.factors(sample, background, seen.camera)
-        if lamp.weight > 0:
-            for _ in range(LAMP_PASSES):
-                background = refined_background(sample, background, seen.camera, factors=factors)
-                lamp = watch_lamp(sample, background, seen.camera)
-                factors = lamp.factors(sample, background, seen.camera)
-            seen.notes.append(
-                "The background changes in time: "
-                f"{factors.min():.2f} to {factors.max():.2f} times its mean"
-            )
-            yield Note(seen.notes[-1])
     if photons == "auto":
-        seen = replace(seen, background=background)
-        photons, brightness, background, spot = yield from _molecules(
-            seen, sample, spot, energy, limit, factors
-        )
-        if spot.sigma_px != psf.sigma_px and isinstance(psf, GaussianPSF):
-            psf = GaussianPSF(spot.sigma_px)
+        told = yield from _molecules(seen, sample, spot, energy, limit, factors)
+    else:
+        told = _Molecules(photons, BrightnessPrior(photons, SPREAD), seen.background, spot)
+    if told.spot.sigma_px != psf.sigma_px and isinstance(psf, GaussianPSF):
+        psf = GaussianPSF(told.spot.sigma_px)
+    lamp = Lamp()
+    if factors is not None:
+        lamp = watch_lamp(sample, told.background, seen.camera)
+        lamp = replace(lamp, lights_molecules=told.follow_lamp)
     return MoleculeObservation(
-        **{**vars(seen), "background": background},
+        **{**vars(seen), "background": told.background},
         psf=psf,
-        spot=spot,
-        molecule_photons=photons,
-        brightness=brightness or BrightnessPrior(photons, SPREAD),
+        spot=told.spot,
+        molecule_photons=told.photons,
+        brightness=told.brightness,
         detection_limit_photons=limit,
-        crowding=estimate_crowding(sample, background, photons, psf.sigma_px, factors),
-        lamp=watch_lamp(sample, background, seen.camera) if factors is not None else lamp,
+        crowding=estimate_crowding(sample, told.background, told.photons, psf.sigma_px, factors),
+        lamp=lamp,
     )
+
+
+def _watch_lamp(
+    seen: Observation, sample: NDArray[np.float32]
+) -> Job[tuple[Observation, NDArray[np.float32] | None]]:
+    """Return what is seen, with the background of a usual frame, and the factor of each frame.
+
+    A background that was stated stays as it is; it has no factors.
+    """
+    if seen.recipe.background.photons != "auto":
+        return seen, None
+    background = seen.background
+    lamp = watch_lamp(sample, background, seen.camera)
+    factors = lamp.factors(sample, background, seen.camera)
+    if lamp.weight > 0:
+        for _ in range(LAMP_PASSES):
+            background = refined_background(sample, background, seen.camera, factors=factors)
+            lamp = watch_lamp(sample, background, seen.camera)
+            factors = lamp.factors(sample, background, seen.camera)
+        seen.notes.append(
+            "The background changes in time: "
+            f"{factors.min():.2f} to {factors.max():.2f} times its mean"
+        )
+        yield Note(seen.notes[-1])
+    return replace(seen, background=background), factors
+
+
+@dataclass(frozen=True)
+class _Molecules:
+    """What is known of the molecules of a stack, and of what it took to find out."""
+
+    photons: float
+    brightness: Brightness
+    background: NDArray[np.float32]
+    spot: Spot
+    follow_lamp: bool = False
 
 
 def _molecules(
@@ -183,8 +208,8 @@ def _molecules(
     point_energy: float,
     limit: float,
     factors: NDArray[np.float32] | None,
-) -> Job[tuple[float, Brightness, NDArray[np.float32], Spot]]:
-    """Return a typical molecule's photons, their distribution, the background, and the spot."""
+) -> Job[_Molecules]:
+    """Learn what a typical molecule is, and tell the user."""
     yield Stage("Learning the brightness of molecules")
     learned = yield from learn_molecules(
         sample,
@@ -196,32 +221,32 @@ def _molecules(
         keep_spot=not seen.recipe.optics.refine_psf,
         factors=factors,
     )
-    behind = seen.background if factors is None else seen.background * factors[:, None, None]
     if learned is None:
         note = "No molecules stand out from the noise; looking for the faintest that could"
-        photons, brightness = limit, None
-    elif learned.singles < FEWEST_SINGLES and frames_are_independent(sample, behind, seen.camera):
+        seen.notes.append(note)
+        yield Note(note)
+        return _Molecules(limit, BrightnessPrior(limit, SPREAD), seen.background, spot)
+    behind = seen.background if factors is None else seen.background * factors[:, None, None]
+    photons: float = learned.photons
+    brightness: Brightness = learned.brightness
+    note = (
+        f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
+        f"from {learned.spots} spots that stand alone"
+    )
+    if learned.singles < FEWEST_SINGLES and frames_are_independent(sample, behind, seen.camera):
         photons = estimate_molecule_photons(sample, behind, seen.camera, point_energy)
-        brightness = None
+        brightness = BrightnessPrior(photons, SPREAD)
         note = (
             f"Typical molecule: {photons:.0f} photons per frame, from the fluctuations of the "
             "stack: in such a crowd hardly any stands alone"
         )
-    else:
-        photons, brightness = learned.photons, learned.brightness
-        note = (
-            f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
-            f"from {learned.spots} spots that stand alone"
-        )
-    seen.notes.append(note)
-    yield Note(note)
-    prior = brightness or BrightnessPrior(photons, SPREAD)
-    if learned is None:
-        return photons, prior, seen.background, spot
+    notes = [note]
     if learned.spot is not spot:
-        seen.notes.append(_psf_note(learned.spot, spot, seen.recipe.optics.pixel_size_nm))
-        yield Note(seen.notes[-1])
-    return photons, prior, learned.background, learned.spot
+        notes.append(_psf_note(learned.spot, spot, seen.recipe.optics.pixel_size_nm))
+    for text in notes:
+        seen.notes.append(text)
+        yield Note(text)
+    return _Molecules(photons, brightness, learned.background, learned.spot, learned.follow_lamp)
 
 
 def _psf_note(measured: Spot, stated: Spot, pixel_nm: float) -> str:

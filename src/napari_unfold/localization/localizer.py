@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from torch.nn import functional
 
 from napari_unfold.imaging.camera import CameraModel, noise_variance
-from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.brightness import Brightness, ScaledBrightness
 from napari_unfold.localization.fit_quality import FitQuality, fit_quality
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
@@ -107,6 +107,7 @@ class Localizer:
         y: torch.Tensor,
         b: torch.Tensor,
         ignored: torch.Tensor | None = None,
+        lit: float = 1.0,
     ) -> Generator[float, None, Localizations]:
         """Find the molecules; yields now and then the share of the work that is done.
 
@@ -120,6 +121,8 @@ class Localizer:
             Background in photons.
         ignored : tensor (B, Y, X), bool, optional
             Pixels that tell nothing.
+        lit : float
+            How bright molecules are, relative to the stack.
 
         Returns
         -------
@@ -131,12 +134,12 @@ class Localizer:
             self.spot,
             self.camera.excess_noise,
             self._read_variance(ignored, y),
-            self.brightness,
+            self.brightness if lit == 1.0 else ScaledBrightness(self.brightness, lit),
         )
         selection = ModelSelection(
             frames,
             torch.as_tensor(self.crowding, device=y.device),
-            self.settings.split_brightness * self.molecule_photons,
+            self.settings.split_brightness * self.molecule_photons * lit,
         )
         steps = ROUNDS + 3
         yield 0.0

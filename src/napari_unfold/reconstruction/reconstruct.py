@@ -217,6 +217,7 @@ def _unfold(
     frames = to_photons(grey, seen.camera)
     factors = seen.lamp.factors(frames, seen.background, seen.camera)
     background = seen.background * factors[:, None, None]
+    lit = float(factors.mean()) if seen.lamp.lights_molecules else 1.0
     unusable = check.unusable(grey, start)
     y = torch.as_tensor(frames, device=setup.device)
     b = torch.as_tensor(background, device=setup.device)
@@ -233,7 +234,7 @@ def _unfold(
         if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
             yield event
     found = yield from translated(
-        setup.localizer(x, y, b, ignored),
+        setup.localizer(x, y, b, ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
     table = setup.localizer.table(found, 0, background)

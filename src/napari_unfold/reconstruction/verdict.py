@@ -80,6 +80,7 @@ def verdict(quality: FitQuality, frames: int, left_out: int, gaussian_psf: bool 
         Whether the width was stated as that of a Gaussian.
     """
     doubts, cautions = [], []
+    doubtful = "photons and faint molecules"
     low, high = NOISE_RANGE
     if quality.lit_pixels > 1000 and not low < quality.lit_noise < high:
         doubts.append(
@@ -96,6 +97,7 @@ def verdict(quality: FitQuality, frames: int, left_out: int, gaussian_psf: bool 
     wrong = abs(change) > max(WIDTH_CHANGE, SIGNIFICANT * error)
     if gaussian_psf and quality.lone >= FEWEST_LONE and wrong:
         wider = "wider" if change > 0 else "narrower"
+        doubtful = "the molecules"
         doubts.append(f"lone spots are {100 * abs(change):.0f} % {wider} than the PSF stated")
     if quality.crowded_share > CROWDED_SHARE:
         cautions.append(
@@ -111,7 +113,7 @@ def verdict(quality: FitQuality, frames: int, left_out: int, gaussian_psf: bool 
     if not quality.molecules:
         summary = "No molecules were found"
     elif doubts:
-        summary = f"Do not trust the molecules: {'; '.join(doubts)}"
+        summary = f"Do not trust {doubtful}: {'; '.join(doubts)}"
     else:
         summary = "The model explains the frames" + _figures(quality)
     if cautions:
