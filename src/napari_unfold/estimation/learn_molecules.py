@@ -116,7 +116,7 @@ def learn_molecules(
     keep_background : bool
         It was stated, and is not corrected.
     keep_spot : bool
-        The PSF is right as stated, and is not measured on lone spots.
+        The PSF is taken as stated, whatever lone spots tell.
 
     Returns
     -------
@@ -139,9 +139,10 @@ def learn_molecules(
         fits = yield from _fits(few, background, camera, spot, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light)
-        better = None if keep_spot else spot_from_stack(fits.spots())
-        settled = better is None or abs(better.sigma_px / spot.sigma_px - 1.0) < SETTLED
-        spot = better or spot
+        skipped = keep_spot and i + 1 < PASSES
+        measured = (None if skipped else spot_from_stack(fits.spots())) or spot
+        settled = keep_spot or abs(measured.sigma_px / spot.sigma_px - 1.0) < SETTLED
+        spot = spot if keep_spot else measured
         photons, crowding = fits.lone()
         if len(photons) < 2:
             return learned
@@ -156,7 +157,9 @@ def learn_molecules(
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
         singles = float(weights.mean())
-        learned = LearnedMolecules(brightness, mean, error, len(photons), singles, background, spot)
+        learned = LearnedMolecules(
+            brightness, mean, error, len(photons), singles, background, measured
+        )
         if settled and i + 1 >= PASSES:
             break
     return learned

@@ -190,18 +190,21 @@ def _molecules(
     if learned is None:
         return photons, prior, seen.background, spot
     if learned.spot is not spot:
-        seen.notes.append(_psf_note(learned.spot, spot, seen.recipe.optics.pixel_size_nm))
+        seen.notes.append(_psf_note(learned.spot, spot, seen.recipe.optics))
         yield Note(seen.notes[-1])
-    return photons, prior, learned.background, learned.spot
+    used = learned.spot if seen.recipe.optics.refine_psf else spot
+    return photons, prior, learned.background, used
 
 
-def _psf_note(measured: Spot, stated: Spot, pixel_nm: float) -> str:
+def _psf_note(measured: Spot, stated: Spot, optics: Optics) -> str:
     """Say how a measured PSF differs from the one stated."""
-    fwhm, before = (FWHM_PER_SIGMA * pixel_nm * spot.sigma_px for spot in (measured, stated))
+    scale = FWHM_PER_SIGMA * optics.pixel_size_nm
+    fwhm, before = (scale * spot.sigma_px for spot in (measured, stated))
     return (
         f"PSF measured on lone spots: FWHM {fwhm:.0f} nm, stated {before:.0f} nm; "
         f"{100.0 * tail_light(measured):.0f} % of a molecule's light lies farther than three sigma "
         "from it, 1 % of a Gaussian's"
+        + ("" if optics.refine_psf else ". The PSF is kept as stated, since it must not be refined")
     )
 
 
