@@ -81,3 +81,4 @@ def test_a_psf_stated_wrongly_is_measured_and_said_unless_it_must_stay(made) -> 
     kept = stated.model_copy(update={"optics": optics.model_copy(update={"refine_psf": False})})
     seen = run_to_end(observe_molecules(as_stack(made.stack), kept, slice(None)))
     assert seen.psf.sigma_px == optics.psf_sigma_nm / 100
+    assert any("kept as stated" in note for note in seen.notes)

@@ -10,6 +10,7 @@ import torch
 
 from napari_unfold.localization.fit_quality import FitQuality, fit_quality
 from napari_unfold.localization.likelihood import Frames
+from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.simulation.scenes import render
@@ -28,7 +29,7 @@ def scene(sigma_px: float = SIGMA) -> tuple[Frames, Molecules]:
         images.append(rng.poisson(light + BACKGROUND))
         rows += [(t, *place) for place in at]
     y = torch.tensor(np.array(images), dtype=torch.float32)
-    frames = Frames(y, torch.full_like(y, BACKGROUND), SIGMA)
+    frames = Frames(y, torch.full_like(y, BACKGROUND), GaussianSpot(SIGMA))
     table = torch.tensor(rows)
     start = Molecules(table[:, 0].long(), table[:, 1:].float(), torch.full((len(rows),), 1500.0))
     return frames, fit(start, frames, iterations=10)

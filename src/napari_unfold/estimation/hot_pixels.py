@@ -289,4 +289,4 @@ def _dead(photons: NDArray[np.float32], camera: CameraModel) -> NDArray[np.bool_
     chance = 1.0 / max(math.sqrt(2.0 * math.pi) * float(deviation), 1.0)
     if usual.read_noise_photons == 0:
         chance = max(chance, math.exp(-level))
-    return constant & (chance ** (len(photons) - 1) * constant.size < 0.01)
+    return np.asarray(constant & (chance ** (len(photons) - 1) * constant.size < 0.01))

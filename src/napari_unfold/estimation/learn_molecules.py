@@ -124,7 +124,7 @@ def learn_molecules(
     keep_background : bool
         It was stated, and is not corrected.
     keep_spot : bool
-        The PSF is right as stated, and is not measured on lone spots.
+        The PSF is taken as stated, whatever lone spots tell.
     factors : array (T,), optional
         By which the background of each frame is multiplied, see `lamp`.
 
@@ -152,9 +152,10 @@ def learn_molecules(
         fits = yield from _fits(few, background, lamp, lit, camera, spot, brightness, mean, i)
         if not keep_background:
             background = refined_background(few, background, camera, fits.light, lamp)
-        better = None if keep_spot else spot_from_stack(fits.spots())
-        settled = better is None or abs(better.sigma_px / spot.sigma_px - 1.0) < SETTLED
-        spot = better or spot
+        skipped = keep_spot and i + 1 < PASSES
+        measured = (None if skipped else spot_from_stack(fits.spots())) or spot
+        settled = keep_spot or abs(measured.sigma_px / spot.sigma_px - 1.0) < SETTLED
+        spot = spot if keep_spot else measured
         if i == 0 and (follow := _follow_lamp(fits)):
             order = np.argsort(lamp, kind="stable")
             few, lamp = few[order], lamp[order]
@@ -174,7 +175,7 @@ def learn_molecules(
         error = scatter / math.sqrt(weights.sum())
         singles = float(weights.mean())
         learned = LearnedMolecules(
-            brightness, mean, error, len(photons), singles, background, spot, follow
+            brightness, mean, error, len(photons), singles, background, measured, follow
         )
         if settled and i + 1 >= PASSES:
             break

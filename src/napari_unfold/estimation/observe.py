@@ -242,20 +242,23 @@ def _molecules(
         )
     notes = [note]
     if learned.spot is not spot:
-        notes.append(_psf_note(learned.spot, spot, seen.recipe.optics.pixel_size_nm))
+        notes.append(_psf_note(learned.spot, spot, seen.recipe.optics))
     for text in notes:
         seen.notes.append(text)
         yield Note(text)
-    return _Molecules(photons, brightness, learned.background, learned.spot, learned.follow_lamp)
+    used = learned.spot if seen.recipe.optics.refine_psf else spot
+    return _Molecules(photons, brightness, learned.background, used, learned.follow_lamp)
 
 
-def _psf_note(measured: Spot, stated: Spot, pixel_nm: float) -> str:
+def _psf_note(measured: Spot, stated: Spot, optics: Optics) -> str:
     """Say how a measured PSF differs from the one stated."""
-    fwhm, before = (FWHM_PER_SIGMA * pixel_nm * spot.sigma_px for spot in (measured, stated))
+    scale = FWHM_PER_SIGMA * optics.pixel_size_nm
+    fwhm, before = (scale * spot.sigma_px for spot in (measured, stated))
     return (
         f"PSF measured on lone spots: FWHM {fwhm:.0f} nm, stated {before:.0f} nm; "
         f"{100.0 * tail_light(measured):.0f} % of a molecule's light lies farther than three sigma "
         "from it, 1 % of a Gaussian's"
+        + ("" if optics.refine_psf else ". The PSF is kept as stated, since it must not be refined")
     )
 
 
