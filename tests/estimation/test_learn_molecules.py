@@ -8,6 +8,7 @@ from napari_unfold.estimation.learn_molecules import learn_molecules
 from napari_unfold.imaging.camera import CameraModel, to_photons
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import run_to_end
+from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.simulation import Sample
@@ -31,7 +32,7 @@ def learned(acquisition):
     camera = CameraModel.of(CAMERA)
     photons = to_photons(acquisition.stack, camera)
     background = estimate_background(photons, camera)
-    job = learn_molecules(photons, background, camera, SIGMA_PX, ENERGY)
+    job = learn_molecules(photons, background, camera, GaussianSpot(SIGMA_PX), ENERGY)
     return photons, run_to_end(job)
 
 

@@ -68,3 +68,17 @@ class Unread:
 def test_a_missing_psf_is_asked_for_before_the_stack_is_read() -> None:
     with pytest.raises(InputError, match="PSF is missing"):
         run_to_end(observe_molecules(Unread(), NO_PSF, slice(None)))
+
+
+@pytest.mark.slow
+def test_a_psf_stated_wrongly_is_measured_and_said_unless_it_must_stay(made) -> None:
+    optics = AUTO.optics.model_copy(update={"psf_sigma_nm": 0.9 * AUTO.optics.psf_sigma_nm})
+    stated = AUTO.model_copy(update={"optics": optics})
+    seen = run_to_end(observe_molecules(as_stack(made.stack), stated, slice(None)))
+    assert seen.psf.sigma_px == pytest.approx(made.recipe.optics.psf_sigma_nm / 100, rel=0.03)
+    assert seen.spot.sigma_px == seen.psf.sigma_px
+    assert any("PSF measured on lone spots" in note for note in seen.notes)
+    kept = stated.model_copy(update={"optics": optics.model_copy(update={"refine_psf": False})})
+    seen = run_to_end(observe_molecules(as_stack(made.stack), kept, slice(None)))
+    assert seen.psf.sigma_px == optics.psf_sigma_nm / 100
+    assert any("kept as stated" in note for note in seen.notes)

@@ -8,6 +8,7 @@ from napari_unfold.imaging.camera import to_photons
 from napari_unfold.localization.brightness import SPREAD, BrightnessPrior
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.simulation.exposure import expose
@@ -15,6 +16,7 @@ from napari_unfold.simulation.scenes import render
 from napari_unfold.simulation.simulated_microscope import EMCCD
 
 SIGMA, TYPICAL, BACKGROUND, SIZE = 1.1, 1500.0, 20.0, 17
+SPOT = GaussianSpot(SIGMA)
 RARE, CROWDED = 0.01, 2.0
 
 
@@ -26,7 +28,7 @@ def exposed(rows, n, seed=0):
     frames = expose(np.repeat(clean[None], n, 0), camera, np.random.default_rng(seed))
     data = torch.tensor(to_photons(frames, camera))
     prior = BrightnessPrior(TYPICAL, SPREAD)
-    return Frames(data, torch.full_like(data, BACKGROUND), SIGMA, camera.excess_noise, 0.0, prior)
+    return Frames(data, torch.full_like(data, BACKGROUND), SPOT, camera.excess_noise, 0.0, prior)
 
 
 def in_each_frame(rows, n):
@@ -109,7 +111,7 @@ def test_evidence_is_the_likelihood_ratio_of_a_lone_molecule():
     """Without neighbours and prior: log-likelihood with the molecule minus without it."""
     rows = [(8.4, 8.7, 800.0)]
     frames = exposed(rows, 3)
-    frames = Frames(frames.y.double(), frames.b.double(), SIGMA, frames.excess_noise)
+    frames = Frames(frames.y.double(), frames.b.double(), SPOT, frames.excess_noise)
     found = in_each_frame(rows, 3)
     found = Molecules(found.frame, found.position.double(), found.photons.double())
     selection = ModelSelection(frames, torch.full((SIZE, SIZE), RARE), TYPICAL)

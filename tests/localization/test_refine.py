@@ -7,6 +7,7 @@ import torch
 from napari_unfold.imaging.camera import CameraModel, to_photons
 from napari_unfold.localization.likelihood import CameraLikelihood, Frames
 from napari_unfold.localization.localizer import find_spots, merge
+from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules, SpotModel
 from napari_unfold.simulation.exposure import expose
@@ -14,6 +15,7 @@ from napari_unfold.simulation.scenes import render
 from napari_unfold.simulation.simulated_microscope import EMCCD
 
 SIGMA = 1.2
+SPOT = GaussianSpot(SIGMA)
 
 
 def molecules(rows, frame=None, dtype=torch.float64):
@@ -25,7 +27,7 @@ def molecules(rows, frame=None, dtype=torch.float64):
 
 def test_spots_are_drawn_as_an_independent_renderer_draws_them():
     rows = [(5.3, 6.9, 800.0), (0.2, 15.7, 300.0), (7.0, 7.0, 50.0)]
-    model = SpotModel((1, 12, 16), SIGMA)
+    model = SpotModel((1, 12, 16), SPOT)
     many = molecules(rows)
     model.locate(many)
     y, x, photons = np.array(rows).T
@@ -36,7 +38,7 @@ def test_spots_are_drawn_as_an_independent_renderer_draws_them():
 
 def test_the_jacobian_is_the_derivative():
     one = molecules([(5.3, 6.9, 800.0)])
-    model = SpotModel((1, 12, 12), SIGMA)
+    model = SpotModel((1, 12, 12), SPOT)
     model.locate(one)
 
     def patch(position, photons):
@@ -50,7 +52,7 @@ def test_the_jacobian_is_the_derivative():
 
 def test_cutting_out_is_the_transpose_of_adding_up():
     many = molecules([(0.1, 0.1, 1.0), (11.9, 5.0, 1.0), (6.0, 6.0, 1.0)], frame=[0, 1, 1])
-    model = SpotModel((2, 12, 9), SIGMA)
+    model = SpotModel((2, 12, 9), SPOT)
     model.locate(many)
     frames = torch.rand(2, 12, 9, dtype=torch.float64)
     patches = torch.rand_like(model.cut_out(frames))
@@ -76,7 +78,7 @@ def test_two_molecules_are_told_apart_along_the_right_direction():
         y, x, photons = np.array(rows).T
         frame = torch.tensor(render(y, x, photons, (16, 16), 1.0, SIGMA))[None] + 10.0
         one = molecules([(8.2, 7.7, 2e4)])
-        model = SpotModel((1, 16, 16), SIGMA)
+        model = SpotModel((1, 16, 16), SPOT)
         model.locate(one)
         likelihood = CameraLikelihood(frame, torch.full_like(frame, 10.0), 1.0)
         residual, _ = likelihood.residual_and_weight(model.light(one))
@@ -110,7 +112,7 @@ def test_lone_molecules_reach_the_cramer_rao_bound(camera):
     y = torch.tensor(frames)
     start = molecules([(8.0, 9.0, 1000.0)] * n, frame=list(range(n)), dtype=torch.float32)
     read_variance = camera.read_noise_photons**2
-    frames = Frames(y, torch.full_like(y, background), SIGMA, camera.excess_noise, read_variance)
+    frames = Frames(y, torch.full_like(y, background), SPOT, camera.excess_noise, read_variance)
     found = fit(start, frames, iterations=15)
     error = found.position.numpy() - [8.4, 8.6]
     bound = cramer_rao_px(photons, background, camera)
@@ -124,7 +126,7 @@ def test_overlapping_molecules_are_fitted_together():
     y, x, photons = np.array(rows).T
     frame = torch.tensor(render(y, x, photons, (17, 16), 1.0, SIGMA) + 5.0)[None]
     start = molecules([(7.7, 6.8, 1500.0), (8.6, 8.7, 1500.0), (9.8, 7.3, 1500.0)])
-    found = fit(start, Frames(frame, torch.full_like(frame, 5.0), SIGMA), iterations=60)
+    found = fit(start, Frames(frame, torch.full_like(frame, 5.0), SPOT), iterations=60)
     # patches end at four sigma, hence not quite exact
     np.testing.assert_allclose(found.position, np.array(rows)[:, :2], atol=0.01)
     np.testing.assert_allclose(found.photons, photons, rtol=0.01)
@@ -136,15 +138,15 @@ def test_frames_of_a_batch_do_not_influence_each_other():
     rows = rng.uniform([3, 3, 300], [17, 17, 900], (9, 3))
     frame = np.repeat([0, 1, 2], 3)
     b = torch.full_like(y, 12.0)
-    together = fit(molecules(rows, frame=frame), Frames(y, b, SIGMA))
+    together = fit(molecules(rows, frame=frame), Frames(y, b, SPOT))
     for t in range(3):
-        alone = fit(molecules(rows[frame == t]), Frames(y[t : t + 1], b[:1], SIGMA))
+        alone = fit(molecules(rows[frame == t]), Frames(y[t : t + 1], b[:1], SPOT))
         torch.testing.assert_close(together.position[frame == t], alone.position)
 
 
 def test_nothing_to_fit():
     y = torch.zeros(1, 9, 9)
-    assert len(fit(molecules([]), Frames(y, y + 1, SIGMA))) == 0
+    assert len(fit(molecules([]), Frames(y, y + 1, SPOT))) == 0
 
 
 def test_spots_are_local_maxima_with_their_centre_of_light():

@@ -12,6 +12,7 @@ from napari_unfold.imaging.camera import CameraModel, noise_variance
 from napari_unfold.jobs import run_to_end
 from napari_unfold.localization.brightness import BrightnessPrior
 from napari_unfold.localization.likelihood import Frames
+from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.localization.uncertainty import uncertainties
 from napari_unfold.reconstruction.reconstruct import reconstruct
@@ -19,6 +20,7 @@ from napari_unfold.simulation.scenes import render, simulate
 from napari_unfold.simulation.simulated_microscope import EMCCD, MICROSCOPE
 
 SIGMA, BACKGROUND, SIZE = 1.2, 20.0, 21
+SPOT = GaussianSpot(SIGMA)
 
 
 def stated(rows, camera=EMCCD, crowding=0.0, prior=BrightnessPrior()):  # noqa: B008
@@ -27,7 +29,7 @@ def stated(rows, camera=EMCCD, crowding=0.0, prior=BrightnessPrior()):  # noqa: 
     y, x, photons = np.array(rows).T
     mean = torch.tensor(render(y, x, photons, (SIZE, SIZE), 1.0, SIGMA) + BACKGROUND)[None]
     frames = Frames(
-        mean, torch.full_like(mean, BACKGROUND), SIGMA,
+        mean, torch.full_like(mean, BACKGROUND), SPOT,
         camera.excess_noise, camera.read_noise_photons**2, prior,
     )  # fmt: skip
     molecules = Molecules(torch.zeros(len(rows), dtype=torch.long), table[:, :2], table[:, 2])

@@ -37,7 +37,7 @@ def reconstruction(
         pixel_size_nm=pixel_size_nm,
         upsampling=upsampling,
         recipe=Recipe(),
-        record={"program": "test"},
+        record={"program": "test", "verdict": {"summary": "The model explains the frames"}},
     )
 
 
@@ -91,7 +91,7 @@ def sharpened(settings: Fluctuation, steps: int = 3) -> FluctuationResult:
         settings=settings,
         pixel_size_nm=100.0,
         upsampling=4,
-        record={"program": "test"},
+        record={"program": "test", "verdict": {"summary": "The model explains the frames"}},
     )
 
 

@@ -97,9 +97,9 @@ def test_rows_have_the_title_and_the_unit_of_the_field(form: RecipeForm) -> None
     assert "EM gain included" in row.editor.tooltip
 
 
-def test_pixel_size_and_psf_must_be_given(form: RecipeForm) -> None:
+def test_pixel_size_and_camera_must_be_given_and_the_psf_may_be_estimated(form: RecipeForm) -> None:
     missing = {error.field for error in form.errors()}
-    assert missing == {"optics.pixel_size_nm", "optics.psf_sigma_nm", "camera.type"}
+    assert missing == {"optics.pixel_size_nm", "camera.type"}
     fill(form)
     assert form.errors() == []
 

@@ -314,13 +314,6 @@ def test_frames_that_do_not_exist(small, frames):
         run_to_end(reconstruct(as_stack(small.stack), quick(), frames=frames))
 
 
-def test_nan_in_a_frame_is_named():
-    frames = np.full((6, 16, 16), 140.0, np.float32)
-    frames[4, 3, 3] = np.nan
-    with pytest.raises(InputError, match="frame 5"):
-        run_to_end(reconstruct(as_stack(frames), SEEN))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fwhm_nm", "frames", "at_50", "at_100"),

@@ -7,10 +7,12 @@ import sys
 import typer
 
 from napari_unfold.cli import table_commands
+from napari_unfold.cli.calibrate_command import calibrate_camera
 from napari_unfold.cli.demo_command import demo
 from napari_unfold.cli.estimate_command import estimate
 from napari_unfold.cli.evaluate_command import evaluate
 from napari_unfold.cli.fluctuation_command import fluctuation
+from napari_unfold.cli.measure_psf_command import measure_psf
 from napari_unfold.cli.options import flag_of
 from napari_unfold.cli.presets_command import presets_app
 from napari_unfold.cli.reconstruct_command import reconstruct
@@ -32,7 +34,7 @@ for command in (reconstruct, simulate, evaluate, demo):
     app.command()(command)
 app.add_typer(presets_app, name="presets")
 table_commands.add_to(app)
-for command in (train, estimate, fluctuation):
+for command in (train, estimate, measure_psf, calibrate_camera, fluctuation):
     app.command()(command)
 
 

@@ -18,7 +18,8 @@ from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuati
 
 
 @takes_settings(
-    "fluctuation", "optics", "camera", "background", "solver.upsampling", "solver.iterations",
+    "fluctuation", "optics.pixel_size_nm", "optics.psf_sigma_nm", "optics.psf_image",
+    "optics.psf_image_pixel_nm", "camera", "background", "solver.upsampling", "solver.iterations",
     usual={"solver": {"iterations": FLUCTUATION_ITERATIONS, "penalty": "l1"}},
 )  # fmt: skip
 def fluctuation(

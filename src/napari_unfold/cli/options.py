@@ -169,6 +169,8 @@ def _parameters(path: str, usual: Values) -> Iterator[tuple[inspect.Parameter, s
 
 
 def _parameter(key: str, kind: Any, flags: list[str], text: str, **extra: Any) -> inspect.Parameter:
+    if kind is bool:
+        flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
     annotation = Annotated[kind | None, typer.Option(*flags, help=text, **extra)]
     return inspect.Parameter(
         key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def run_with_progress(job: jobs.Job[T], on_event: OnEvent | None = None) -> T:
-    """Run a job to its end, with a progress bar on a terminal and silently otherwise.
+    """Run a job to its end, with a progress bar on a terminal; a log gets the notes alone.
 
     Parameters
     ----------
@@ -44,12 +44,23 @@ def run_with_progress(job: jobs.Job[T], on_event: OnEvent | None = None) -> T:
     """
     try:
         on_terminal = sys.stderr.isatty()
-        return _run_with_bar(job, on_event) if on_terminal else jobs.run_to_end(job, on_event)
+        run = _run_with_bar if on_terminal else _run_with_notes
+        return run(job, on_event)
     except KeyboardInterrupt:
         # closing the job removes what it had begun to write
         job.close()
         typer.echo("Cancelled; earlier results are as they were.", err=True)
         raise typer.Exit(130) from None
+
+
+def _run_with_notes(job: jobs.Job[T], on_event: OnEvent | None) -> T:
+    def show(event: jobs.Event) -> None:
+        if isinstance(event, jobs.Note):
+            typer.echo(f"Note: {event.text}", err=True)
+        if on_event is not None:
+            on_event(event)
+
+    return jobs.run_to_end(job, show)
 
 
 def _run_with_bar(job: jobs.Job[T], on_event: OnEvent | None) -> T:

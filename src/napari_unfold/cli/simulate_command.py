@@ -12,7 +12,11 @@ from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.simulation import Instrument, Sample
 
 
-@takes_settings("sample", "optics", "instrument", "camera")
+@takes_settings(
+    "sample", "optics.pixel_size_nm", "optics.psf_sigma_nm", "optics.psf_image",
+    "optics.psf_image_pixel_nm", "instrument", "camera.type", "camera.offset_adu",
+    "camera.adu_per_photon", "camera.excess_noise", "camera.read_noise_photons",
+)  # fmt: skip
 def simulate(
     stated: Stated,
     out: Annotated[

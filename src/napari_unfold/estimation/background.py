@@ -68,9 +68,9 @@ def estimate_background(photons: NDArray[np.floating], camera: CameraModel) -> N
     array (Y, X)
         Photons per camera pixel, smooth, positive.
     """
-    few = _spread(photons, WINDOW_PX)
+    few, usual = _spread(photons, WINDOW_PX), camera.typical
     windows = _windows(few.shape, WINDOW_PX)
-    coarse = np.array([[_dark_level(few[:, r, c], camera) for c in windows[1]] for r in windows[0]])
+    coarse = np.array([[_dark_level(few[:, r, c], usual) for c in windows[1]] for r in windows[0]])
     background = np.maximum(_smooth_map(coarse, windows, few.shape), MIN_BACKGROUND_PHOTONS)
     for _ in range(FLATTENINGS):
         background = refined_background(photons, background, camera)
@@ -82,6 +82,7 @@ def refined_background(
     background: NDArray[np.floating],
     camera: CameraModel,
     light: NDArray[np.floating] | None = None,
+    factors: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """Estimate what a background map is wrong by, and correct it.
 
@@ -95,6 +96,8 @@ def refined_background(
     light : array (T, Y, X), optional
         Photons of the molecules that were found. Pixels to which they give more than the noise are
         left out: there a PSF that is not quite right would count as background.
+    factors : array (T,), optional
+        By which the background of each frame is multiplied, see `lamp`.
 
     Returns
     -------
@@ -103,6 +106,8 @@ def refined_background(
     """
     few = _spread(photons, FLAT_WINDOW_PX)
     known = np.broadcast_to(background, few.shape)
+    if factors is not None:
+        known = known * _spread(factors, FLAT_WINDOW_PX)[:, None, None]
     hidden = np.zeros(few.shape, dtype=bool)
     if light is not None:
         shown = _spread(light, FLAT_WINDOW_PX)
@@ -118,11 +123,15 @@ def refined_background(
             np.stack([values[:, r, c].ravel() for c in windows[1]])
             for values in (left, deviation, skewness)
         ]
-        rows.append(_dark_shift(*of_row))
+        rows.append(dark_shift(*of_row))
     shift = _smooth_map(np.array(rows), windows, few.shape)
-    bright = background > DIM_PHOTONS * camera.excess_noise
-    corrected = np.where(bright, background + shift, background)
+    corrected = np.where(is_dim(background, camera), background, background + shift)
     return np.maximum(corrected, MIN_BACKGROUND_PHOTONS).astype(np.float32)
+
+
+def is_dim(background: NDArray[np.floating], camera: CameraModel) -> NDArray[np.bool_]:
+    """Mask of pixels whose photons are too few to be Gaussian distributed."""
+    return np.asarray(background <= DIM_PHOTONS * camera.excess_noise)
 
 
 def _spread(frames: NDArray[np.floating], window: int) -> NDArray[np.floating]:
@@ -145,7 +154,7 @@ def _smooth_map(
     return np.asarray(ndimage.gaussian_filter(fine, side / 2, mode="nearest"))
 
 
-def _dark_shift(
+def dark_shift(
     left: NDArray[np.floating], deviation: NDArray[np.floating], skewness: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Zero of the noise in each of ``(n, m)`` sets of values whose noise is known.
@@ -300,7 +309,7 @@ def detection_limit(
     Four standard deviations of the best linear estimate of its brightness, ``s / ||a||`` for
     noise of standard deviation ``s``.
     """
-    variance = float(noise_variance(np.median(background), camera))
+    variance = float(noise_variance(np.median(background), camera.typical))
     return 4.0 * math.sqrt(variance / point_energy)
 
 
@@ -309,6 +318,7 @@ def estimate_crowding(
     background: NDArray[np.floating],
     molecule_photons: float,
     sigma_px: float,
+    factors: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """Estimate how many molecules to expect in the area of a PSF and in one frame, at every pixel.
 
@@ -324,6 +334,8 @@ def estimate_crowding(
         Photons of a typical molecule in one frame.
     sigma_px : float
         PSF sigma; the area is ``4 pi sigma^2`` square pixels.
+    factors : array (T,), optional
+        By which the background of each frame is multiplied, see `lamp`.
 
     Returns
     -------
@@ -331,7 +343,8 @@ def estimate_crowding(
         Positive.
     """
     area = 4.0 * math.pi * sigma_px**2
-    here = (photons.mean(axis=0, dtype=np.float64) - background) / molecule_photons * area
+    mean = background if factors is None else background * factors.mean()
+    here = (photons.mean(axis=0, dtype=np.float64) - mean) / molecule_photons * area
     everywhere = max(float(here.mean()), MIN_CROWDING)
     share = len(photons) / (len(photons) + FRAMES_FOR_STRUCTURE)
     mixed = share * here + (1.0 - share) * everywhere

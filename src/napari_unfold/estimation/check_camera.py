@@ -32,7 +32,7 @@ def checked_camera(
     Returns
     -------
     camera : CameraModel
-        With more read noise if dark pixels show it.
+        With more read noise if dark pixels show it; noisy ones stay as they are.
     note : str
         What the user should be told, or nothing.
 
@@ -42,8 +42,8 @@ def checked_camera(
     """
     check_range(sample, camera)
     check_offset(sample, camera)
-    scatter = dark_noise_photons(sample)
-    if scatter <= 1.2 * camera.read_noise_photons:
+    scatter = dark_noise_photons(_usual_pixels(sample, camera))
+    if scatter <= 1.2 * camera.typical.read_noise_photons:
         return camera, ""
     seen = f"Dark pixels scatter by {scatter:.2g} photons"
     if stated.read_noise_photons is None:
@@ -52,7 +52,21 @@ def checked_camera(
         note = (
             f"{seen}, more than the camera settings say: taken as read noise. Check offset and gain"
         )
-    return replace(camera, read_noise_photons=scatter), note
+    noise = np.where(_stands_out(camera), camera.read_noise_photons, scatter)
+    return replace(camera, read_noise_photons=noise if noise.ndim else scatter), note
+
+
+def _stands_out(camera: CameraModel) -> NDArray[np.bool_]:
+    """Mask of the pixels that are known to be noisier than others."""
+    noise = np.asarray(camera.read_noise_photons)
+    usual = camera.typical.read_noise_photons
+    noisy = noise > usual
+    return noisy if camera.unusable is None else noisy | camera.unusable
+
+
+def _usual_pixels(sample: NDArray[np.float32], camera: CameraModel) -> NDArray[np.float32]:
+    noisy = _stands_out(camera)
+    return sample[:, ~noisy] if noisy.any() else sample
 
 
 def dark_noise_photons(photons: NDArray[np.floating]) -> float:
@@ -86,7 +100,7 @@ def check_range(photons: NDArray[np.floating], camera: CameraModel) -> None:
     """
     brightest = float(photons.max())
     if brightest > MAX_PHOTONS:
-        grey = brightest * camera.adu_per_photon + camera.offset_adu
+        grey = brightest * camera.typical.adu_per_photon + camera.typical.offset_adu
         raise InputError(
             f"the stack holds grey values up to {grey:.3g}, that is {brightest:.3g} photons",
             "Check the file and the camera gain",
@@ -108,12 +122,12 @@ def check_offset(photons: NDArray[np.floating], camera: CameraModel) -> None:
     ------
     InputError
     """
-    dark = float(np.median(photons))
-    if dark < -3.0 * np.sqrt(1.0 + camera.read_noise_photons**2):
-        grey = dark * camera.adu_per_photon + camera.offset_adu
+    dark, usual = float(np.median(photons)), camera.typical
+    if dark < -3.0 * np.sqrt(1.0 + usual.read_noise_photons**2):
+        grey = dark * usual.adu_per_photon + usual.offset_adu
         raise InputError(
             f"the stack is darker than the camera offset: its median is {grey:.0f} ADU, "
-            f"the offset {camera.offset_adu:.0f} ADU",
+            f"the offset {usual.offset_adu:.0f} ADU",
             "Enter the grey value of a dark pixel as the offset",
             field="camera.offset_adu",
         )

@@ -46,6 +46,9 @@ LARGEST_COLOUR = 0.3
 
 
 _SPIKE_SAMPLE = 2**16
+NOISY_SAMPLE_PIXELS, NOISY_DEVIATIONS = 2**23, 8.0
+"""Noisy pixels are looked for in so many pixels of the stack; the relative standard error of a
+median deviation over n frames is 1.2 / sqrt(n)."""
 _AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)
 
 
@@ -110,7 +113,8 @@ def estimate(
 
     yield Stage("Comparing neighbouring frames")
     done = 0
-    for pair, (first, second) in enumerate(_neighbours(stack, runs)):
+    noisy = _noisy_pixels(stack, runs)
+    for pair, (first, second) in enumerate(_neighbours(stack, runs, noisy)):
         yield Progress(done, len(units))
         while done < len(units) and units[done][0] == pair:
             rows = units[done][1]
@@ -161,15 +165,39 @@ def _units(shape: tuple[int, int], tile: int, n_differences: int) -> list[tuple[
 
 
 def _neighbours(
-    stack: Stack, runs: list[tuple[int, int]]
+    stack: Stack, runs: list[tuple[int, int]], noisy: NDArray[np.intp]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield neighbouring frames in ADU, reading them one by one."""
+    """Yield neighbouring frames in ADU, reading them one by one, noisy pixels replaced."""
+
+    def read(t: int) -> NDArray[np.float32]:
+        frame = stack.read(t, t + 1)[0]
+        frame.flat[noisy] = ndimage.median_filter(frame, 3, mode="mirror").flat[noisy]
+        return _without_spikes(frame)
+
     for start, stop in runs:
-        before = _without_spikes(stack.read(start, start + 1)[0])
+        before = read(start)
         for t in range(start + 1, stop):
-            frame = _without_spikes(stack.read(t, t + 1)[0])
+            frame = read(t)
             yield before, frame
             before = frame
+
+
+def _noisy_pixels(stack: Stack, runs: list[tuple[int, int]]) -> NDArray[np.intp]:
+    """Return flat indices of pixels with more noise of their own than those around them.
+
+    The median over time of what a pixel's change from frame to frame has more than that of its
+    neighbours: noise is there always, a molecule now and then.
+    """
+    start, stop = max(runs, key=lambda run: run[1] - run[0])
+    most = max(2, NOISY_SAMPLE_PIXELS // (stack.shape[1] * stack.shape[2]))
+    frames = stack.read(start, min(stop, start + most))
+    change = np.diff(frames, axis=0)
+    around = np.zeros((1, 3, 3), dtype=np.float32)
+    around[0, (0, 1, 1, 2), (1, 0, 2, 1)] = 0.25
+    own = np.median(np.abs(change - ndimage.correlate(change, around, mode="mirror")), axis=0)
+    # filaments are lines of noise; of two noisy neighbours each is still found
+    usual = ndimage.rank_filter(own, -2, footprint=_AROUND, mode="mirror")
+    return np.flatnonzero(own > (1.0 + NOISY_DEVIATIONS / math.sqrt(len(change))) * usual)
 
 
 def _without_spikes(frame: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ corrected where the molecules that were found leave it dark.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,12 +23,14 @@ from napari_unfold.estimation.background import (
     estimate_crowding,
     refined_background,
 )
+from napari_unfold.estimation.psf_from_stack import LONE_SIGMA, LoneSpots, spot_from_stack
 from napari_unfold.estimation.single_molecules import photon_deviation, share_of_singles
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Job, Progress
-from napari_unfold.localization.brightness import LearnedBrightness
+from napari_unfold.localization.brightness import LearnedBrightness, ScaledBrightness
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 
@@ -38,7 +40,9 @@ PIXELS = 2**20
 
 BATCH_PIXELS = 2**16
 
-PASSES = 2
+PASSES, MOST_PASSES, SETTLED = 2, 5, 0.01
+"""More passes are made while a measured PSF still changes its width by more than this share."""
+
 ROUNDS = 3
 """Of adding and splitting in each pass."""
 
@@ -46,11 +50,11 @@ CAUTION = 4.0
 """Evidence beyond the usual price without which a spot stays one molecule while nothing is known:
 what is not split is still recognised as several by its photons, what is wrongly split is not."""
 
-LONE_SIGMA = 2.5
-"""A spot without another within this distance, in units of sigma, stands alone."""
-
 LARGEST_CHI = 2.0
 """Standard deviations by which the misfit of a lone spot may exceed that of noise."""
+
+LEAST_CHANGE = 0.3
+"""Of the lamp, below which it is not asked whether molecules follow it."""
 
 FEWEST_SPOTS = 30
 """With fewer lone spots all are taken."""
@@ -77,6 +81,11 @@ class LearnedMolecules:
         Share of them that are single molecules.
     background : array (Y, X)
         Photons per camera pixel.
+    spot : Spot
+        What a molecule looks like: as stated, or as measured if that explains the frames better.
+    follow_lamp : bool
+        Whether molecules brighten and fade with the background; `photons` are then those of a
+        frame whose factor is 1.
     """
 
     brightness: LearnedBrightness
@@ -85,15 +94,19 @@ class LearnedMolecules:
     spots: int
     singles: float
     background: NDArray[np.float32]
+    spot: Spot
+    follow_lamp: bool = False
 
 
 def learn_molecules(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
     camera: CameraModel,
-    sigma_px: float,
+    spot: Spot,
     point_energy: float,
     keep_background: bool = False,
+    keep_spot: bool = True,
+    factors: NDArray[np.float32] | None = None,
 ) -> Job[LearnedMolecules | None]:
     """Learn the brightness of molecules, and correct the background, from a sample of a stack.
 
@@ -104,34 +117,49 @@ def learn_molecules(
     background : array (Y, X)
         First estimate, photons per camera pixel.
     camera : CameraModel
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
+        What a molecule looks like.
     point_energy : float
         Sum of squares of the image of a one-photon molecule.
     keep_background : bool
         It was stated, and is not corrected.
+    keep_spot : bool
+        The PSF is taken as stated, whatever lone spots tell.
+    factors : array (T,), optional
+        By which the background of each frame is multiplied, see `lamp`.
 
     Returns
     -------
     LearnedMolecules or None
         None if there are no molecules.
     """
-    few = _some(sample)
+    chosen = _chosen(sample.shape)
+    few = sample[chosen]
+    lamp = np.ones(len(few), dtype=np.float32) if factors is None else factors[chosen]
     limit = detection_limit(background, camera, point_energy)
     grid = np.geomspace(limit, UNKNOWN_RANGE * limit, 200)
     deviation = partial(
         photon_deviation,
         background=float(np.median(background)),
-        camera=camera,
-        sigma_px=sigma_px,
+        camera=camera.typical,
+        sigma_px=spot.sigma_px,
     )
     brightness = LearnedBrightness(grid, np.ones(len(grid)), deviation)
     mean = brightness.mean
-    learned = None
-    for i in range(PASSES):
-        fits = yield from _fits(few, background, camera, sigma_px, brightness, mean, i)
+    learned, follow = None, False
+    for i in range(MOST_PASSES):
+        lit = lamp if follow else np.ones_like(lamp)
+        fits = yield from _fits(few, background, lamp, lit, camera, spot, brightness, mean, i)
         if not keep_background:
-            background = refined_background(few, background, camera, fits.light)
+            background = refined_background(few, background, camera, fits.light, lamp)
+        skipped = keep_spot and i + 1 < PASSES
+        measured = (None if skipped else spot_from_stack(fits.spots())) or spot
+        settled = keep_spot or abs(measured.sigma_px / spot.sigma_px - 1.0) < SETTLED
+        spot = spot if keep_spot else measured
+        if i == 0 and (follow := _follow_lamp(fits)):
+            order = np.argsort(lamp, kind="stable")
+            few, lamp = few[order], lamp[order]
+            fits = replace(fits, photons=fits.photons / fits.factors)
         photons, crowding = fits.lone()
         if len(photons) < 2:
             return learned
@@ -145,28 +173,46 @@ def learn_molecules(
         mean = brightness.mean
         scatter = math.sqrt(float(np.average((photons - mean) ** 2, weights=weights)))
         error = scatter / math.sqrt(weights.sum())
+        singles = float(weights.mean())
         learned = LearnedMolecules(
-            brightness, mean, error, len(photons), float(weights.mean()), background
+            brightness, mean, error, len(photons), singles, background, measured, follow
         )
+        if settled and i + 1 >= PASSES:
+            break
     return learned
 
 
-def _some(sample: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return frames of the sample, evenly spread."""
-    wanted = max(2, min(FRAMES, PIXELS // (sample.shape[1] * sample.shape[2])))
-    if len(sample) <= wanted:
-        return sample
-    return np.asarray(sample[np.linspace(0, len(sample) - 1, wanted).astype(int)])
+def _chosen(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return which frames of the sample are fitted, evenly spread."""
+    wanted = max(2, min(FRAMES, PIXELS // (shape[1] * shape[2])))
+    if shape[0] <= wanted:
+        return np.arange(shape[0])
+    return np.linspace(0, shape[0] - 1, wanted).astype(np.intp)
 
 
 @dataclass(frozen=True)
 class _Fits:
-    """Spots of the sample: photons, crowding there, and which are lone and well fitted."""
+    """Spots of the sample: photons in usual light, crowding there, which are lone and well fitted.
+
+    Also the light that all add up to, and the factor of the lamp for each spot.
+    """
 
     photons: NDArray[np.float64]
     crowding: NDArray[np.float64]
     good: NDArray[np.bool_]
     light: NDArray[np.float32]
+    factors: NDArray[np.float64]
+    batches: list[tuple[Frames, Molecules]]
+
+    def spots(self) -> LoneSpots:
+        """Return all frames with their molecules, for measuring the PSF."""
+        first, _ = self.batches[0]
+        y, b = (torch.cat([getattr(f, name) for f, _ in self.batches]) for name in "yb")
+        found, start = Molecules.none(), 0
+        for frames, molecules in self.batches:
+            found = found.joined(replace(molecules, frame=molecules.frame + start))
+            start += len(frames.y)
+        return LoneSpots.of(replace(first, y=y, b=b), found)
 
     def lone(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return photons and crowding of the lone spots, or of all where hardly any is."""
@@ -177,42 +223,59 @@ class _Fits:
 def _fits(
     sample: NDArray[np.float32],
     background: NDArray[np.float32],
+    lamp: NDArray[np.float32],
+    lit: NDArray[np.float32],
     camera: CameraModel,
-    sigma_px: float,
+    spot: Spot,
     brightness: LearnedBrightness,
     mean: float,
     done: int,
 ) -> Job[_Fits]:
     """Find and fit the molecules of the sample, from nothing."""
-    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, sigma_px))
+    crowding = torch.as_tensor(estimate_crowding(sample, background, mean, spot.sigma_px, lamp))
     batch = max(1, BATCH_PIXELS // background.size)
-    parts = []
+    known = camera.read_variance
+    variance = known if isinstance(known, float) else torch.as_tensor(known)
+    parts, batches = [], []
     for start in range(0, len(sample), batch):
         y = torch.as_tensor(sample[start : start + batch])
-        b = torch.as_tensor(background).expand_as(y)
-        variance = camera.read_noise_photons**2
-        frames = Frames(y, b, sigma_px, camera.excess_noise, variance, brightness)
-        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else mean, CAUTION)
+        factor = torch.as_tensor(lamp[start : start + batch])
+        b = torch.as_tensor(background) * factor[:, None, None]
+        scale = float(lit[start : start + batch].mean())
+        prior = brightness if scale == 1.0 else ScaledBrightness(brightness, scale)
+        frames = Frames(y, b, spot, camera.excess_noise, variance, prior)
+        selection = ModelSelection(frames, crowding, 0.0 if done == 0 else scale * mean, CAUTION)
         found = Molecules.none()
         for _ in range(ROUNDS):
             found = fit(selection.add(selection.split(found)), frames)
-            yield Progress(done + start / len(sample), PASSES)
+            yield Progress(min(done, PASSES - 1) + start / len(sample), PASSES)
         found = fit(selection.remove(found), frames)
         model = frames.spot_model(found)
         parts.append(
-            _Fits(
-                found.photons.double().numpy(),
+            (
+                found.photons.double().numpy() / lit[start + found.frame.numpy()],
                 selection.crowding_at(found).double().numpy(),
                 _good(found, frames),
                 model.light(found).numpy(),
+                lamp[start + found.frame.numpy()].astype(np.float64),
             )
         )
-    return _Fits(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("photons", "crowding", "good", "light")
-        )
-    )
+        batches.append((frames, found))
+    photons, crowded, good, light, factors = map(np.concatenate, zip(*parts, strict=True))
+    return _Fits(photons, crowded, good, light, factors, batches)
+
+
+def _follow_lamp(fits: _Fits) -> bool:
+    """Whether molecules are brighter where the background is, and not the same everywhere."""
+    photons, factors = fits.photons[fits.good], fits.factors[fits.good]
+    if len(photons) < 2 * FEWEST_SPOTS or np.ptp(factors) < LEAST_CHANGE:
+        return False
+    bright = factors > 0.5 * (factors.min() + factors.max())
+    if min(bright.sum(), (~bright).sum()) < FEWEST_SPOTS:
+        return False
+    seen = math.log(float(np.median(photons[bright]) / np.median(photons[~bright])))
+    lamp = math.log(float(factors[bright].mean() / factors[~bright].mean()))
+    return seen > 0.5 * lamp
 
 
 def _good(found: Molecules, frames: Frames) -> NDArray[np.bool_]:

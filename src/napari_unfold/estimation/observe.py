@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,11 @@ from napari_unfold.estimation.background import (
     estimate_crowding,
     estimate_molecule_photons,
     frames_are_independent,
+    refined_background,
 )
+from napari_unfold.estimation.lamp import Lamp, watch_lamp
 from napari_unfold.estimation.learn_molecules import learn_molecules
+from napari_unfold.estimation.psf_from_stack import tail_light
 from napari_unfold.estimation.resolve_camera import resolve_camera
 from napari_unfold.estimation.sample import frame_range, read_sample
 from napari_unfold.files.stacks import Stack
@@ -26,12 +29,16 @@ from napari_unfold.imaging.forward import forward_operator
 from napari_unfold.imaging.psf import PSF, GaussianPSF, measured_psf
 from napari_unfold.jobs import Job, Note, Stage
 from napari_unfold.localization.brightness import SPREAD, Brightness, BrightnessPrior
-from napari_unfold.settings.microscope import Background, Optics
+from napari_unfold.localization.profiles import Spot, spot_of
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Background, Optics
 from napari_unfold.settings.recipe import Recipe
 
 FEWEST_SINGLES = 0.75
 """With a smaller share of single molecules among the spots that stand alone, the fluctuations tell
 the brightness better, if frames are independent."""
+
+LAMP_PASSES = 2
+"""The map of the background and its changes in time are found by turns."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,9 @@ class MoleculeObservation(Observation):
     Attributes
     ----------
     psf : PSF
+        As stated, or the Gaussian most like the one that was measured.
+    spot : Spot
+        What a molecule looks like.
     molecule_photons : float
         Photons of a typical molecule in one frame.
     brightness : Brightness
@@ -76,13 +86,17 @@ class MoleculeObservation(Observation):
         Of the faintest molecule that stands out from the noise.
     crowding : array (Y, X)
         Molecules to expect in the area of a PSF and in one frame.
+    lamp : Lamp
+        How the background changes from frame to frame.
     """
 
     psf: PSF
+    spot: Spot
     molecule_photons: float
     brightness: Brightness
     detection_limit_photons: float
     crowding: NDArray[np.float32]
+    lamp: Lamp
 
 
 def observe(stack: Stack, recipe: Recipe, frames: slice) -> Job[Observation]:
@@ -124,57 +138,128 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     psf = load_psf(recipe.optics)
     check_frame_size((stack.shape[1], stack.shape[2]), psf)
     seen, sample = yield from _look(stack, recipe, frames)
+    spot = spot_of(psf)
     energy = forward_operator(seen.shape, recipe.solver.upsampling, psf).point_energy
     limit = detection_limit(seen.background, seen.camera, energy)
+    seen, factors = yield from _watch_lamp(seen, sample)
     photons = recipe.solver.molecule_photons
-    background, brightness = seen.background, None
     if photons == "auto":
-        photons, brightness, background = yield from _molecules(seen, sample, psf, energy, limit)
+        told = yield from _molecules(seen, sample, spot, energy, limit, factors)
+    else:
+        told = _Molecules(photons, BrightnessPrior(photons, SPREAD), seen.background, spot)
+    if told.spot.sigma_px != psf.sigma_px and isinstance(psf, GaussianPSF):
+        psf = GaussianPSF(told.spot.sigma_px)
+    lamp = Lamp()
+    if factors is not None:
+        lamp = watch_lamp(sample, told.background, seen.camera)
+        lamp = replace(lamp, lights_molecules=told.follow_lamp)
     return MoleculeObservation(
-        **{**vars(seen), "background": background},
+        **{**vars(seen), "background": told.background},
         psf=psf,
-        molecule_photons=photons,
-        brightness=brightness or BrightnessPrior(photons, SPREAD),
+        spot=told.spot,
+        molecule_photons=told.photons,
+        brightness=told.brightness,
         detection_limit_photons=limit,
-        crowding=estimate_crowding(sample, background, photons, psf.sigma_px),
+        crowding=estimate_crowding(sample, told.background, told.photons, psf.sigma_px, factors),
+        lamp=lamp,
     )
 
 
+def _watch_lamp(
+    seen: Observation, sample: NDArray[np.float32]
+) -> Job[tuple[Observation, NDArray[np.float32] | None]]:
+    """Return what is seen, with the background of a usual frame, and the factor of each frame.
+
+    A background that was stated stays as it is; it has no factors.
+    """
+    if seen.recipe.background.photons != "auto":
+        return seen, None
+    background = seen.background
+    lamp = watch_lamp(sample, background, seen.camera)
+    factors = lamp.factors(sample, background, seen.camera)
+    if lamp.weight > 0:
+        for _ in range(LAMP_PASSES):
+            background = refined_background(sample, background, seen.camera, factors=factors)
+            lamp = watch_lamp(sample, background, seen.camera)
+            factors = lamp.factors(sample, background, seen.camera)
+        seen.notes.append(
+            "The background changes in time: "
+            f"{factors.min():.2f} to {factors.max():.2f} times its mean"
+        )
+        yield Note(seen.notes[-1])
+    return replace(seen, background=background), factors
+
+
+@dataclass(frozen=True)
+class _Molecules:
+    """What is known of the molecules of a stack, and of what it took to find out."""
+
+    photons: float
+    brightness: Brightness
+    background: NDArray[np.float32]
+    spot: Spot
+    follow_lamp: bool = False
+
+
 def _molecules(
-    seen: Observation, sample: NDArray[np.float32], psf: PSF, point_energy: float, limit: float
-) -> Job[tuple[float, Brightness, NDArray[np.float32]]]:
-    """Return the photons of a typical molecule, their distribution, and the background behind."""
+    seen: Observation,
+    sample: NDArray[np.float32],
+    spot: Spot,
+    point_energy: float,
+    limit: float,
+    factors: NDArray[np.float32] | None,
+) -> Job[_Molecules]:
+    """Learn what a typical molecule is, and tell the user."""
     yield Stage("Learning the brightness of molecules")
     learned = yield from learn_molecules(
         sample,
         seen.background,
         seen.camera,
-        psf.sigma_px,
+        spot,
         point_energy,
         keep_background=seen.recipe.background.photons != "auto",
+        keep_spot=not seen.recipe.optics.refine_psf,
+        factors=factors,
     )
     if learned is None:
         note = "No molecules stand out from the noise; looking for the faintest that could"
-        photons, brightness = limit, None
-    elif learned.singles < FEWEST_SINGLES and frames_are_independent(
-        sample, seen.background, seen.camera
-    ):
-        photons = estimate_molecule_photons(sample, seen.background, seen.camera, point_energy)
-        brightness = None
+        seen.notes.append(note)
+        yield Note(note)
+        return _Molecules(limit, BrightnessPrior(limit, SPREAD), seen.background, spot)
+    behind = seen.background if factors is None else seen.background * factors[:, None, None]
+    photons: float = learned.photons
+    brightness: Brightness = learned.brightness
+    note = (
+        f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
+        f"from {learned.spots} spots that stand alone"
+    )
+    if learned.singles < FEWEST_SINGLES and frames_are_independent(sample, behind, seen.camera):
+        photons = estimate_molecule_photons(sample, behind, seen.camera, point_energy)
+        brightness = BrightnessPrior(photons, SPREAD)
         note = (
             f"Typical molecule: {photons:.0f} photons per frame, from the fluctuations of the "
             "stack: in such a crowd hardly any stands alone"
         )
-    else:
-        photons, brightness = learned.photons, learned.brightness
-        note = (
-            f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
-            f"from {learned.spots} spots that stand alone"
-        )
-    seen.notes.append(note)
-    yield Note(note)
-    background = seen.background if learned is None else learned.background
-    return photons, brightness or BrightnessPrior(photons, SPREAD), background
+    notes = [note]
+    if learned.spot is not spot:
+        notes.append(_psf_note(learned.spot, spot, seen.recipe.optics))
+    for text in notes:
+        seen.notes.append(text)
+        yield Note(text)
+    used = learned.spot if seen.recipe.optics.refine_psf else spot
+    return _Molecules(photons, brightness, learned.background, used, learned.follow_lamp)
+
+
+def _psf_note(measured: Spot, stated: Spot, optics: Optics) -> str:
+    """Say how a measured PSF differs from the one stated."""
+    scale = FWHM_PER_SIGMA * optics.pixel_size_nm
+    fwhm, before = (scale * spot.sigma_px for spot in (measured, stated))
+    return (
+        f"PSF measured on lone spots: FWHM {fwhm:.0f} nm, stated {before:.0f} nm; "
+        f"{100.0 * tail_light(measured):.0f} % of a molecule's light lies farther than three sigma "
+        "from it, 1 % of a Gaussian's"
+        + ("" if optics.refine_psf else ". The PSF is kept as stated, since it must not be refined")
+    )
 
 
 def _look(

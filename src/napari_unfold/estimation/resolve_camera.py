@@ -6,8 +6,11 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from napari_unfold.errors import InputError
-from napari_unfold.estimation.check_camera import checked_camera
+from napari_unfold.estimation.apply_maps import with_maps, with_medians
+from napari_unfold.estimation.check_camera import check_range, checked_camera
 from napari_unfold.estimation.estimate import Estimate, estimate
+from napari_unfold.estimation.hot_pixels import find_hot_pixels
+from napari_unfold.files.camera_maps import read_camera_maps
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import CameraModel, to_photons, unknown_type
 from napari_unfold.jobs import Event, Note
@@ -26,7 +29,7 @@ def resolve_camera(
     """Return the camera in full: as stated, and what is not stated as the stack tells.
 
     Excess noise follows from the type, offset and gain from how the noise grows with the light,
-    read noise from the scatter of dark pixels.
+    read noise from the scatter of dark pixels, and that of noisy ones from their neighbours.
 
     Parameters
     ----------
@@ -50,11 +53,16 @@ def resolve_camera(
         is stated.
     """
     notes: list[str] = []
-    model = yield from _with_offset_and_gain(stack, camera, span, notes)
-    model, note = checked_camera(to_photons(sample_adu, model), model, camera)
-    if note:
-        notes.append(note)
-        yield Note(note)
+    maps = read_camera_maps(camera)
+    model = yield from _with_offset_and_gain(stack, with_medians(camera, maps), span, notes)
+    check_range(to_photons(sample_adu, model), model)
+    model, of_maps = with_maps(model, maps, sample_adu)
+    photons = to_photons(sample_adu, model)
+    noisy = find_hot_pixels(photons, model)
+    model, note = checked_camera(photons, noisy.added_to(model), camera)
+    for said in filter(None, (of_maps, noisy.sentence(), note)):
+        notes.append(said)
+        yield Note(said)
     return model, notes
 
 

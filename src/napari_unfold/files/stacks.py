@@ -65,8 +65,14 @@ class Stack:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, stop: int, finite: bool = True) -> np.ndarray:
         """Read the frames from `start` up to, but not including, `stop`.
+
+        Parameters
+        ----------
+        start, stop : int
+        finite : bool
+            Refuse pixels that are not finite numbers.
 
         Returns
         -------
@@ -82,7 +88,7 @@ class Stack:
         with np.errstate(over="ignore"):
             frames = np.asarray(self._reader(start, stop)).astype(np.float32)
         frames = frames.reshape(-1, *self.shape[1:])
-        if self.dtype.kind == "f":
+        if finite and self.dtype.kind == "f":
             bad = ~np.isfinite(frames).all(axis=(1, 2))
             if bad.any():
                 raise stack_error(

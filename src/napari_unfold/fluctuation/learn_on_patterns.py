@@ -38,7 +38,7 @@ def learn_on_patterns(
     images, seen = watched.images, watched.seen
     emitters = estimate_emitters(images, watched.noise, seen.background, plain.point_energy)
     patterns = yield from simulate_patterns(
-        settings.image, emitters, grid, psf.sigma_px * nm, seen.camera, images.n_frames,
+        settings.image, emitters, grid, psf.sigma_px * nm, seen.camera.typical, images.n_frames,
         settings.block_frames,
     )  # fmt: skip
     unit = float(patterns.truth[patterns.truth > 0].mean())

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
+from napari_unfold.imaging.neighbours import filled
 from napari_unfold.settings.microscope import Camera
+
+PixelValues = float | NDArray[np.float32]
+"""One number for all pixels, or a map with one for each, of the shape of a frame ``(Y, X)``."""
+
+NOTHING_TOLD_PHOTONS2 = 1e5
+"""Read variance of a pixel that tells nothing: beside it the noise of any other is negligible."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +24,23 @@ class CameraModel:
 
     Attributes
     ----------
-    offset_adu : float
+    offset_adu : float or array (Y, X)
         Grey value of a dark pixel.
-    adu_per_photon : float
+    adu_per_photon : float or array (Y, X)
         Gain.
     excess_noise : float
         Variance of the photon noise relative to its mean.
-    read_noise_photons : float
+    read_noise_photons : float or array (Y, X)
         Standard deviation of a dark pixel, in photons.
+    unusable : array (Y, X), bool, optional
+        Pixels that tell nothing: in frames in photons their neighbours stand for them.
     """
 
-    offset_adu: float
-    adu_per_photon: float
+    offset_adu: PixelValues
+    adu_per_photon: PixelValues
     excess_noise: float
-    read_noise_photons: float
+    read_noise_photons: PixelValues
+    unusable: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, camera: Camera) -> CameraModel:
@@ -43,7 +53,7 @@ class CameraModel:
         """
         if camera.known_excess_noise is None:
             raise unknown_type(camera)
-        numbers = camera.model_dump(exclude={"type"})
+        numbers = camera.model_dump(include=set(_NUMBERS))
         numbers["excess_noise"] = camera.known_excess_noise
         for name, value in numbers.items():
             if value is None:
@@ -53,9 +63,41 @@ class CameraModel:
                 )
         return cls(**numbers)
 
+    @property
+    def typical(self) -> CameraModel:
+        """The camera if all its pixels were like the median one."""
+        offset, gain, noise = (
+            value if isinstance(value, int | float) else float(np.median(value))
+            for value in (self.offset_adu, self.adu_per_photon, self.read_noise_photons)
+        )
+        return CameraModel(offset, gain, self.excess_noise, noise)
+
+    @property
+    def read_variance(self) -> PixelValues:
+        """Variance of a dark pixel in photons squared, huge where a pixel tells nothing."""
+        variance = self.read_noise_photons**2
+        if self.unusable is None:
+            return variance
+        return np.where(self.unusable, NOTHING_TOLD_PHOTONS2, variance).astype(np.float32)
+
+    def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> CameraModel:
+        """Return the camera whose pixels are some of these, in a row."""
+        offset, gain, noise = (
+            value if isinstance(value, int | float) else value[rows, columns]
+            for value in (self.offset_adu, self.adu_per_photon, self.read_noise_photons)
+        )
+        return CameraModel(offset, gain, self.excess_noise, noise)
+
     def settings(self, camera: Camera) -> Camera:
-        """Return `camera` with all its numbers as they are here, for the record."""
-        return camera.model_copy(update=asdict(self))
+        """Return `camera` with all its numbers as they are here, for the record.
+
+        Of maps the medians are recorded.
+        """
+        typical = vars(self.typical)
+        return camera.model_copy(update={name: typical[name] for name in _NUMBERS})
+
+
+_NUMBERS = ("offset_adu", "adu_per_photon", "excess_noise", "read_noise_photons")
 
 
 def unknown_type(camera: Camera) -> InputError:
@@ -74,7 +116,7 @@ def unknown_type(camera: Camera) -> InputError:
 
 
 def to_photons(frames_adu: NDArray[np.generic], camera: CameraModel) -> NDArray[np.float32]:
-    """Remove offset and gain.
+    """Remove offset and gain, and let neighbours stand for pixels that tell nothing.
 
     Parameters
     ----------
@@ -88,10 +130,9 @@ def to_photons(frames_adu: NDArray[np.generic], camera: CameraModel) -> NDArray[
         Photons, ``(ADU - offset) / gain``; dark pixels scatter around zero.
     """
     frames = np.asarray(frames_adu, dtype=np.float32)
-    photons: NDArray[np.float32] = (frames - np.float32(camera.offset_adu)) / np.float32(
-        camera.adu_per_photon
-    )
-    return photons
+    offset, gain = (np.asarray(v, np.float32) for v in (camera.offset_adu, camera.adu_per_photon))
+    photons: NDArray[np.float32] = (frames - offset) / gain
+    return photons if camera.unusable is None else filled(photons, camera.unusable)
 
 
 def noise_variance(mean_photons: NDArray[np.floating], camera: CameraModel) -> NDArray[np.float64]:

@@ -174,6 +174,34 @@ class LearnedBrightness:
         return curvature
 
 
+@dataclass(frozen=True)
+class ScaledBrightness:
+    """The same distribution of molecules that are lit more or less.
+
+    Parameters
+    ----------
+    usual : Brightness
+    scale : float
+        Light of the lamp, relative to its usual one.
+    """
+
+    usual: Brightness
+    scale: float
+
+    def penalty(self, photons: torch.Tensor) -> torch.Tensor:
+        """Return the penalty that the molecule would have in the usual light."""
+        return self.usual.penalty(photons / self.scale)
+
+    def slope_and_curvature(self, photons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return its derivative, and a positive curvature for a safe step."""
+        slope, curvature = self.usual.slope_and_curvature(photons / self.scale)
+        return slope / self.scale, curvature / self.scale**2
+
+    def information(self, photons: torch.Tensor) -> torch.Tensor:
+        """Return the curvature of the penalty where it is convex, zero elsewhere."""
+        return self.usual.information(photons / self.scale) / self.scale**2
+
+
 class Deviation(Protocol):
     """Standard deviation with which the photons of a lone molecule are measured."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from napari_unfold.localization.brightness import Brightness, BrightnessPrior
+from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.spots import Molecules, SpotModel
 
 NO_PRIOR = BrightnessPrior()
@@ -58,8 +59,8 @@ class Frames:
     ----------
     y, b : tensor (B, Y, X)
         Frames and background in photons.
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
+        What a molecule looks like.
     excess_noise : float
     read_variance : float or tensor (Y, X)
         Camera noise: ``variance = excess_noise * mean + read_variance``, in photons squared; a
@@ -69,10 +70,15 @@ class Frames:
 
     y: torch.Tensor
     b: torch.Tensor
-    sigma_px: float
+    spot: Spot
     excess_noise: float = 1.0
     read_variance: float | torch.Tensor = 0.0
     prior: Brightness = NO_PRIOR
+
+    @property
+    def sigma_px(self) -> float:
+        """Sigma of the PSF in camera pixels."""
+        return self.spot.sigma_px
 
     @property
     def counts(self) -> torch.Tensor:
@@ -91,6 +97,6 @@ class Frames:
 
     def spot_model(self, molecules: Molecules) -> SpotModel:
         """Return the spots, with a patch laid around every molecule."""
-        model = SpotModel((self.y.shape[0], self.y.shape[1], self.y.shape[2]), self.sigma_px)
+        model = SpotModel((self.y.shape[0], self.y.shape[1], self.y.shape[2]), self.spot)
         model.locate(molecules)
         return model

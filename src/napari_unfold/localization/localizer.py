@@ -20,13 +20,18 @@ from scipy.spatial import cKDTree
 from torch.nn import functional
 
 from napari_unfold.imaging.camera import CameraModel, noise_variance
-from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.brightness import Brightness, ScaledBrightness
+from napari_unfold.localization.fit_quality import FitQuality, fit_quality
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
 from napari_unfold.localization.uncertainty import uncertainties
 from napari_unfold.settings.recipe import Localization
+
+UNKNOWN_VARIANCE = 1e8
+"""Of a pixel that tells nothing, in photons squared."""
 
 ROUNDS = 3
 """Of two neighbouring molecules one is split per round: a spot may become up to four or so."""
@@ -43,16 +48,19 @@ class Localizations:
         Standard deviations of y, x (camera pixels) and photons.
     evidence : tensor (N,)
         Fall of the log-probability of the frame without this molecule.
+    quality : FitQuality
+        Of the fits of all frames, faint molecules included.
     """
 
     molecules: Molecules
     uncertainty: torch.Tensor
     evidence: torch.Tensor
+    quality: FitQuality
 
     def select(self, keep: torch.Tensor) -> Localizations:
         """Return those chosen by a mask or by indices."""
         return Localizations(
-            self.molecules.select(keep), self.uncertainty[keep], self.evidence[keep]
+            self.molecules.select(keep), self.uncertainty[keep], self.evidence[keep], self.quality
         )
 
 
@@ -62,8 +70,8 @@ class Localizer:
 
     Parameters
     ----------
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
+        What a molecule looks like.
     pixel_size_nm : float
     upsampling : int
         Fine pixels per camera pixel of the reconstruction.
@@ -82,7 +90,7 @@ class Localizer:
     settings : Localization
     """
 
-    sigma_px: float
+    spot: Spot
     pixel_size_nm: float
     upsampling: int
     molecule_photons: float
@@ -94,7 +102,12 @@ class Localizer:
     settings: Localization
 
     def __call__(
-        self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        b: torch.Tensor,
+        ignored: torch.Tensor | None = None,
+        lit: float = 1.0,
     ) -> Generator[float, None, Localizations]:
         """Find the molecules; yields now and then the share of the work that is done.
 
@@ -104,8 +117,12 @@ class Localizer:
             Reconstruction, photons per fine pixel.
         y : tensor (B, Y, X)
             Frames in photons.
-        b : tensor (Y, X)
+        b : tensor (Y, X) or (B, Y, X)
             Background in photons.
+        ignored : tensor (B, Y, X), bool, optional
+            Pixels that tell nothing.
+        lit : float
+            How bright molecules are, relative to the stack.
 
         Returns
         -------
@@ -114,15 +131,15 @@ class Localizer:
         frames = Frames(
             y,
             b.expand_as(y),
-            self.sigma_px,
+            self.spot,
             self.camera.excess_noise,
-            self.camera.read_noise_photons**2,
-            self.brightness,
+            self._read_variance(ignored, y),
+            self.brightness if lit == 1.0 else ScaledBrightness(self.brightness, lit),
         )
         selection = ModelSelection(
             frames,
             torch.as_tensor(self.crowding, device=y.device),
-            self.settings.split_brightness * self.molecule_photons,
+            self.settings.split_brightness * self.molecule_photons * lit,
         )
         steps = ROUNDS + 3
         yield 0.0
@@ -135,10 +152,16 @@ class Localizer:
         found = fit(selection.remove(found), frames)
         yield (ROUNDS + 2) / steps
         evidence, _ = selection.evidence(found)
-        uncertainty = uncertainties(found, frames, selection.crowding_at(found))
+        crowding = selection.crowding_at(found)
+        uncertainty = uncertainties(found, frames, crowding)
+        quality = fit_quality(found, frames, crowding)
         bright = found.photons >= self.faintest_photons
         kept = bright & self._inside(found, y.shape)
-        return _in_reading_order(Localizations(found, uncertainty, evidence).select(kept))
+        return _in_reading_order(Localizations(found, uncertainty, evidence, quality).select(kept))
+
+    def _read_variance(self, ignored: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+        variance = torch.as_tensor(self.camera.read_variance).to(like)
+        return variance if ignored is None else variance + UNKNOWN_VARIANCE * ignored
 
     @staticmethod
     def _inside(molecules: Molecules, shape: torch.Size) -> torch.Tensor:
@@ -155,25 +178,26 @@ class Localizer:
         found : Localizations
         first_frame : int
             Number, from 0, of the batch's first frame in the stack.
-        background : array (Y, X)
+        background : array (B, Y, X)
             Photons per camera pixel.
         """
         molecules = found.molecules
         position = molecules.position.cpu().numpy().astype(np.float64)
         spread = found.uncertainty.cpu().numpy().astype(np.float64)
         uncertainty_nm = spread[:, :2] * self.pixel_size_nm
-        last = np.array(background.shape) - 1
+        frame = molecules.frame.cpu().numpy()
+        last = np.array(background.shape[1:]) - 1
         rows, columns = np.minimum(position.astype(int), last).T
-        local = background[rows, columns].astype(np.float64)
+        local = background[frame, rows, columns].astype(np.float64)
         return pd.DataFrame(
             {
-                "frame": molecules.frame.cpu().numpy() + first_frame,
+                "frame": frame + first_frame,
                 "x_nm": position[:, 1] * self.pixel_size_nm,
                 "y_nm": position[:, 0] * self.pixel_size_nm,
-                "sigma_nm": self.sigma_px * self.pixel_size_nm,
+                "sigma_nm": self.spot.sigma_px * self.pixel_size_nm,
                 "photons": molecules.photons.cpu().numpy().astype(np.float64),
                 "background_photons": local,
-                "noise_photons": np.sqrt(noise_variance(local, self.camera)),
+                "noise_photons": np.sqrt(noise_variance(local, self.camera.at(rows, columns))),
                 "uncertainty_nm": np.sqrt((uncertainty_nm**2).mean(axis=1)),
                 "uncertainty_x_nm": uncertainty_nm[:, 1],
                 "uncertainty_y_nm": uncertainty_nm[:, 0],

@@ -32,7 +32,8 @@ from torch.nn import functional
 
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.patches import Neighbourhood, neighbourhoods, patches_around
-from napari_unfold.localization.spots import Molecules, pixel_profile
+from napari_unfold.localization.profiles import product
+from napari_unfold.localization.spots import Molecules
 
 PRICE, SLOPE = 1.0, 1.5
 """Chosen on simulations from 0.1 to 8 molecules per square micrometre."""
@@ -159,8 +160,9 @@ class ModelSelection:
         sigma = self.frames.sigma_px
         reach, apart = math.ceil(3.0 * sigma), math.ceil(sigma)
         pixels = torch.arange(-reach, reach + 1, device=light.device)[None].to(light)
-        profile, _ = pixel_profile(pixels, pixels.new_tensor([0.5]), sigma)
-        kernel = torch.outer(profile[0], profile[0])[None, None]
+        middle = pixels.new_tensor([0.5])
+        down, across = (self.frames.spot.profiles(axis, pixels, middle)[0] for axis in (0, 1))
+        kernel = product(down, across)[None]
         score = functional.conv2d(residual[:, None], kernel, padding=reach)
         information = functional.conv2d(weight[:, None], kernel * kernel, padding=reach)
         evidence = 0.5 * score.clamp(min=0).square() / information

@@ -14,8 +14,9 @@ from scipy.spatial import cKDTree
 
 from napari_unfold.localization.brightness import Brightness
 from napari_unfold.localization.likelihood import CameraLikelihood, Frames
+from napari_unfold.localization.profiles import Spot, product
 from napari_unfold.localization.refine import MAX_STEP_PX
-from napari_unfold.localization.spots import Molecules, patch_side, pixel_profile
+from napari_unfold.localization.spots import Molecules
 
 VALUES_AT_ONCE = 2**23
 """Bounds the memory for the derivatives of all pixels by all parameters."""
@@ -35,8 +36,7 @@ class Patches:
         1 in the frame, 0 beyond its border.
     likelihood : CameraLikelihood
         Of the pieces; what is held fixed counts as background.
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
     prior : Brightness
     """
 
@@ -44,19 +44,19 @@ class Patches:
     columns: torch.Tensor
     inside: torch.Tensor
     likelihood: CameraLikelihood
-    sigma_px: float
+    spot: Spot
     prior: Brightness
 
     def loss(self, spots: torch.Tensor) -> torch.Tensor:
         """Return minus the log-probability ``(N,)`` of the pieces and the spots."""
-        light, _ = light_and_jacobian(self.rows, self.columns, spots, self.sigma_px)
+        light, _ = light_and_jacobian(self.rows, self.columns, spots, self.spot)
         return self._loss(light * self.inside, spots)
 
     def _loss(self, light: torch.Tensor, spots: torch.Tensor) -> torch.Tensor:
         return self.likelihood.per_frame(light) + self.prior.penalty(spots[..., 2]).sum(1)
 
     def _model(self, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        light, jacobian = light_and_jacobian(self.rows, self.columns, spots, self.sigma_px)
+        light, jacobian = light_and_jacobian(self.rows, self.columns, spots, self.spot)
         return light * self.inside, jacobian * self.inside[:, None]
 
     def information(self, spots: torch.Tensor) -> torch.Tensor:
@@ -104,7 +104,7 @@ def _information(
 
 
 def light_and_jacobian(
-    rows: torch.Tensor, columns: torch.Tensor, spots: torch.Tensor, sigma_px: float
+    rows: torch.Tensor, columns: torch.Tensor, spots: torch.Tensor, spot: Spot
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the light ``(N, P, P)`` of spots ``(N, k, 3)`` and its derivatives ``(N, 3 k, P, P)``.
 
@@ -114,15 +114,15 @@ def light_and_jacobian(
         Camera pixels.
     spots : tensor (N, k, 3)
         y, x and photons.
-    sigma_px : float
+    spot : Spot
+        What a molecule looks like.
     """
     n, k, _ = spots.shape
-    y, dy = pixel_profile(rows.repeat_interleave(k, 0), spots[..., 0].flatten(), sigma_px)
-    x, dx = pixel_profile(columns.repeat_interleave(k, 0), spots[..., 1].flatten(), sigma_px)
+    y, dy = spot.profiles(0, rows.repeat_interleave(k, 0), spots[..., 0].flatten())
+    x, dx = spot.profiles(1, columns.repeat_interleave(k, 0), spots[..., 1].flatten())
     photons = spots[..., 2].reshape(-1, 1, 1)
-    y, dy, x, dx = y[:, :, None], dy[:, :, None], x[:, None], dx[:, None]
-    one = y * x
-    jacobian = torch.stack([photons * (dy * x), photons * (y * dx), one], 1)
+    one = product(y, x)
+    jacobian = torch.stack([photons * product(dy, x), photons * product(y, dx), one], 1)
     size = one.shape[1:]
     return (photons * one).view(n, k, *size).sum(1), jacobian.view(n, 3 * k, *size)
 
@@ -186,7 +186,7 @@ def neighbourhoods(
     table = molecules.table
     for count in np.unique(counts):
         members = torch.as_tensor(index[counts == count, :count], device=chosen.device)
-        values = 3 * int(count) * patch_side(frames.sigma_px) ** 2
+        values = 3 * int(count) * (2 * frames.spot.reach + 1) ** 2
         for part in torch.split(members, max(1, VALUES_AT_ONCE // values)):
             which, spots = part[:, 0], table[part]
             at = molecules.select(which)
@@ -211,7 +211,7 @@ def patches_around(
     model = frames.spot_model(at)
     rows, columns = model.pixels
     inside = model.cut_out(torch.ones_like(frames.y))
-    own, _ = light_and_jacobian(rows, columns, spots, frames.sigma_px)
+    own, _ = light_and_jacobian(rows, columns, spots, frames.spot)
     fixed = (model.cut_out(frames.floor + light) - own) * inside
     likelihood = CameraLikelihood(model.cut_out(frames.counts), fixed, frames.excess_noise)
-    return Patches(rows, columns, inside, likelihood, frames.sigma_px, frames.prior)
+    return Patches(rows, columns, inside, likelihood, frames.spot, frames.prior)

@@ -1,4 +1,4 @@
-"""Molecules, and the spots they make: pixel-integrated Gaussians on small patches of the frames."""
+"""Molecules, and the spots they make on small patches of the frames."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-REACH_SIGMA = 4.0
-"""Half the side of a patch, in units of sigma."""
+from napari_unfold.localization.profiles import Spot, product
 
 
 @dataclass
@@ -64,50 +63,19 @@ class Molecules:
         return torch.cat([far[:, None], self.position.double()], 1).cpu().numpy()
 
 
-def patch_side(sigma_px: float) -> int:
-    """Pixels along the side of a patch."""
-    return 2 * math.ceil(REACH_SIGMA * sigma_px) + 1
-
-
-def pixel_edges(pixels: torch.Tensor, position: torch.Tensor, sigma_px: float) -> torch.Tensor:
-    """Edges ``(N, P + 1)`` of adjacent pixels seen from the molecules, in units of sigma."""
-    t = (pixels - position[:, None]) / sigma_px
-    return torch.cat([t, t[:, -1:] + 1.0 / sigma_px], dim=1)
-
-
-def pixel_profile(
-    pixels: torch.Tensor, position: torch.Tensor, sigma_px: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Share of a molecule's light per pixel along one axis, and its derivative by the position.
-
-    Parameters
-    ----------
-    pixels : tensor (N, P)
-        Adjacent camera pixels.
-    position : tensor (N,)
-        In camera pixels from the edge of pixel 0.
-    sigma_px : float
-    """
-    edges = pixel_edges(pixels, position, sigma_px)
-    share = (0.5 * torch.erf(edges / math.sqrt(2.0))).diff(dim=1)
-    density = torch.exp(-0.5 * edges * edges) / (math.sqrt(2.0 * math.pi) * sigma_px)
-    return share, -density.diff(dim=1)
-
-
 class SpotModel:
-    """Spots of a Gaussian PSF on a batch of frames.
+    """Spots on a batch of frames.
 
     Parameters
     ----------
     shape : tuple of int
         ``(B, Y, X)``.
-    sigma_px : float
-        PSF sigma in camera pixels.
+    spot : Spot
+        What a molecule looks like.
     """
 
-    def __init__(self, shape: tuple[int, int, int], sigma_px: float) -> None:
-        self.shape, self.sigma = shape, sigma_px
-        self.reach = patch_side(sigma_px) // 2
+    def __init__(self, shape: tuple[int, int, int], spot: Spot) -> None:
+        self.shape, self.spot, self.reach = shape, spot, spot.reach
         # patches may reach over the border; a margin takes what falls outside
         self._padded = (shape[0], shape[1] + 2 * self.reach, shape[2] + 2 * self.reach)
 
@@ -116,7 +84,7 @@ class SpotModel:
 
         They may stay while the molecules move by a fraction of a pixel.
         """
-        offsets = torch.arange(patch_side(self.sigma), device=molecules.frame.device)
+        offsets = torch.arange(2 * self.reach + 1, device=molecules.frame.device)
         low = molecules.position.new_zeros(2)
         high = low.new_tensor([self.shape[1] - 1, self.shape[2] - 1])
         first = molecules.position.detach().floor().clamp(low, high).long()
@@ -126,31 +94,24 @@ class SpotModel:
         base = molecules.frame * (self._padded[1] * stride)
         self._index = base[:, None, None] + self._rows[:, :, None] * stride + self._columns[:, None]
 
-    def _curvature(self, pixels: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """Second derivative of the share of light by the position."""
-        edges = pixel_edges(pixels - self.reach, position, self.sigma)
-        slope = edges * torch.exp(-0.5 * edges * edges) / math.sqrt(2.0 * math.pi)
-        return -slope.diff(dim=1) / self.sigma**2
-
     @property
     def pixels(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows and columns ``(N, P)`` of the patches, in camera pixels."""
         return self._rows - self.reach, self._columns - self.reach
 
-    def _profile(
-        self, pixels: torch.Tensor, position: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return pixel_profile(pixels - self.reach, position, self.sigma)
+    def _profiles(self, molecules: Molecules) -> tuple[torch.Tensor, ...]:
+        """Profiles and slopes along y, then along x."""
+        rows, columns = self.pixels
+        return (
+            *self.spot.profiles(0, rows, molecules.position[:, 0]),
+            *self.spot.profiles(1, columns, molecules.position[:, 1]),
+        )
 
     def jacobian(self, molecules: Molecules) -> torch.Tensor:
         """Return the derivatives of the patches by y, x and photons, shape ``(N, 3, P, P)``."""
-        y, dy = self._profile(self._rows, molecules.position[:, 0])
-        x, dx = self._profile(self._columns, molecules.position[:, 1])
+        y, dy, x, dx = self._profiles(molecules)
         photons = molecules.photons[:, None, None]
-        spot = y[:, :, None] * x[:, None]
-        return torch.stack(
-            [photons * dy[:, :, None] * x[:, None], photons * y[:, :, None] * dx[:, None], spot], 1
-        )
+        return torch.stack([product(photons * dy, x), product(photons * y, dx), product(y, x)], 1)
 
     def elongation(self, molecules: Molecules, residual: torch.Tensor) -> torch.Tensor:
         """Direction ``(N, 2)`` along which two molecules would explain the frames best.
@@ -164,22 +125,21 @@ class SpotModel:
         residual : tensor (B, Y, X)
             Derivative of the log-likelihood by the mean of every pixel.
         """
-        y, dy = self._profile(self._rows, molecules.position[:, 0])
-        x, dx = self._profile(self._columns, molecules.position[:, 1])
-        ddy = self._curvature(self._rows, molecules.position[:, 0])
-        ddx = self._curvature(self._columns, molecules.position[:, 1])
+        y, dy, x, dx = self._profiles(molecules)
+        rows, columns = self.pixels
+        ddy = self.spot.curvatures(0, rows, molecules.position[:, 0])
+        ddx = self.spot.curvatures(1, columns, molecules.position[:, 1])
         patches = self.cut_out(residual)
-        hyy = torch.einsum("npq,np,nq->n", patches, ddy, x)
-        hxx = torch.einsum("npq,np,nq->n", patches, y, ddx)
-        hyx = torch.einsum("npq,np,nq->n", patches, dy, dx)
+        hyy = torch.einsum("npq,npk,nqk->n", patches, ddy, x)
+        hxx = torch.einsum("npq,npk,nqk->n", patches, y, ddx)
+        hyx = torch.einsum("npq,npk,nqk->n", patches, dy, dx)
         angle = 0.5 * torch.atan2(2.0 * hyx, hxx - hyy)
         return torch.stack([angle.sin(), angle.cos()], 1)
 
     def light(self, molecules: Molecules) -> torch.Tensor:
         """Frames ``(B, Y, X)`` that the molecules make."""
-        y, _ = self._profile(self._rows, molecules.position[:, 0])
-        x, _ = self._profile(self._columns, molecules.position[:, 1])
-        return self.add_up((molecules.photons[:, None] * y)[:, :, None] * x[:, None])
+        y, _, x, _ = self._profiles(molecules)
+        return self.add_up(product(molecules.photons[:, None, None] * y, x))
 
     def add_up(self, patches: torch.Tensor) -> torch.Tensor:
         """Sum patches ``(N, P, P)`` into frames ``(B, Y, X)``."""

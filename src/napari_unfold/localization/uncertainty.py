@@ -21,7 +21,8 @@ import torch
 
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.patches import neighbourhoods
-from napari_unfold.localization.spots import REACH_SIGMA, Molecules
+from napari_unfold.localization.profiles import REACH_SIGMA
+from napari_unfold.localization.spots import Molecules
 
 NEIGHBOURS = 12
 """Neighbours whose information is inverted together with a molecule's own, the nearest ones."""

@@ -122,7 +122,7 @@ def prepare(seen: MoleculeObservation, preset: Preset | None, device: torch.devi
         network=UnfoldedNetwork(operator, parameters, device=device),
         parameters=parameters,
         localizer=Localizer(
-            sigma_px=seen.psf.sigma_px,
+            spot=seen.spot,
             pixel_size_nm=grid.pixel_size_nm,
             upsampling=grid.upsampling,
             molecule_photons=seen.molecule_photons,
@@ -145,7 +145,7 @@ def pedestal_photons(seen: MoleculeObservation) -> float:
     return fidelity_named(seen.recipe.solver.fidelity).pedestal_photons(
         seen.molecule_photons,
         float(seen.background.min()),
-        seen.camera.read_noise_photons**2 / seen.camera.excess_noise,
+        float(np.square(seen.camera.typical.read_noise_photons)) / seen.camera.excess_noise,
     )
 
 

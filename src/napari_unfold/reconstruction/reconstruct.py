@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import OutOfMemoryError
+from napari_unfold.estimation.bad_frames import FrameCheck, check_frames
+from napari_unfold.estimation.check_settings import check_settings
 from napari_unfold.estimation.observe import observe_molecules
+from napari_unfold.estimation.sample import frame_range
 from napari_unfold.files.images import FrameWriter, write_image
 from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import Preset
@@ -34,9 +38,13 @@ from napari_unfold.jobs import (
     choose_device,
     translated,
 )
+from napari_unfold.localization.fit_quality import FitQuality
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
+from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.inference import iterates_in_place
+
+T = TypeVar("T")
 
 MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
 """For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
@@ -139,33 +147,50 @@ def reconstruct(
     started = time.monotonic()
     chosen = choose_device(device)
     check_preset(preset, recipe)  # refused before the stack is read
-    seen = yield from observe_molecules(stack, recipe, frames)
+    span = frame_range(frames, len(stack))
+    told: list[str] = []
+    check = yield from check_frames(stack, span, recipe.camera.offset_adu)
+    for note in check.notes:
+        told.append(note)
+        yield Note(note)
+    usable = check.usable(stack)
+    clipped = math.isfinite(check.ceiling_adu)
+    job = check_settings(usable, recipe, (0, len(usable)), clipped)
+    recipe = yield from _heard(job, told)
+    seen = yield from observe_molecules(usable, recipe, slice(None))
+    seen.notes[:0] = told
     setup = prepare(seen, preset, chosen)
-    first, last = seen.frames
-    total = last - first
+    total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
     tables = []
+    quality = FitQuality()
     batch = _batch_size(setup)
-    start = first
+    start = 0
     fine_nm = setup.grid.fine_pixel_nm
     with FrameWriter(save_frames, fine_nm) if save_frames else nullcontext() as out:
-        while start < last:
-            stop = min(start + batch, last)
+        while start < total:
+            stop = min(start + batch, total)
             try:
-                x, table = yield from _unfold(stack, setup, start, stop)
+                x, table, fits = yield from _unfold(usable, setup, check, start, stop)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
             light += x.sum(axis=0, dtype=np.float64)
             tables.append(table)
+            quality += fits
             if out:
-                out.write(x)
+                for image in _with_gaps(x, check, start, stop):
+                    out.write(image)
             start = stop
-            yield Progress(start - first, total)
-            yield Preview((light / (start - first)).astype(np.float32))
+            yield Progress(start, total)
+            yield Preview((light / start).astype(np.float32))
     localizations = pd.concat(tables, ignore_index=True)
     seconds = time.monotonic() - started
+    judged = verdict(quality, total, len(check.left_out), recipe.optics.psf_image is None)
+    seen.notes.append(judged.summary)
+    yield Note(judged.summary)
+    record = setup.record(stack, preset, len(localizations), seconds)
     return Reconstruction(
         image=(light / total).astype(np.float32),
         localizations=localizations,
@@ -174,23 +199,33 @@ def reconstruct(
         pixel_size_nm=recipe.optics.pixel_size_nm,
         upsampling=setup.grid.upsampling,
         recipe=setup.recipe,
-        record=setup.record(stack, preset, len(localizations), seconds),
+        record={
+            **record,
+            "stack": {**record["stack"], "frames": list(span)},
+            "frames_left_out": {str(t): reason for t, reason in check.left_out.items()},
+            "verdict": judged.record(),
+        },
     )
 
 
 def _unfold(
-    stack: Stack, setup: Setup, start: int, stop: int
-) -> Generator[Event, None, tuple[NDArray[np.float32], pd.DataFrame]]:
+    usable: Stack, setup: Setup, check: FrameCheck, start: int, stop: int
+) -> Generator[Event, None, tuple[NDArray[np.float32], pd.DataFrame, FitQuality]]:
     """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
-    seen = setup.seen
-    done, total = start - seen.frames[0], seen.frames[1] - seen.frames[0]
-    frames = to_photons(stack.read(start, stop), seen.camera)
+    seen, total = setup.seen, len(usable)
+    grey = usable.read(start, stop)
+    frames = to_photons(grey, seen.camera)
+    factors = seen.lamp.factors(frames, seen.background, seen.camera)
+    background = seen.background * factors[:, None, None]
+    lit = float(factors.mean()) if seen.lamp.lights_molecules else 1.0
+    unusable = check.unusable(grey, start)
     y = torch.as_tensor(frames, device=setup.device)
-    b = torch.as_tensor(seen.background, device=setup.device)
+    b = torch.as_tensor(background, device=setup.device)
+    ignored = None if unusable is None else torch.as_tensor(unusable, device=setup.device)
     throttle = Throttle()
 
     def progress(share: float) -> Progress | None:
-        return Progress(done + share * (stop - start), total) if throttle.is_due() else None
+        return Progress(start + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
     iterates = iterates_in_place(setup.network, y + pedestal, b + pedestal)
@@ -199,10 +234,38 @@ def _unfold(
         if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
             yield event
     found = yield from translated(
-        setup.localizer(x, y, b), lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share))
+        setup.localizer(x, y, b, ignored, lit),
+        lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
-    table = setup.localizer.table(found, start, seen.background)
-    return x.cpu().numpy(), table
+    table = setup.localizer.table(found, 0, background)
+    table["frame"] = check.kept[start:stop][table["frame"]]
+    return x.cpu().numpy(), table, found.quality
+
+
+def _with_gaps(
+    images: NDArray[np.float32], check: FrameCheck, start: int, stop: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield reconstructed frames with empty ones where frames were left out before them."""
+    kept = check.kept
+    before = kept[start - 1] if start else check.span[0] - 1
+    for image, number in zip(images, kept[start:stop], strict=True):
+        for _ in range(before + 1, number):
+            yield np.zeros((1, *image.shape), dtype=np.float32)
+        yield image[None]
+        before = number
+    for _ in range(before + 1, check.span[1] if stop == len(kept) else 0):
+        yield np.zeros((1, *images.shape[1:]), dtype=np.float32)
+
+
+def _heard(job: Job[T], told: list[str]) -> Job[T]:
+    """Run a job and keep its notes."""
+
+    def keep(event: Event) -> Event:
+        if isinstance(event, Note):
+            told.append(event.text)
+        return event
+
+    return (yield from translated(job, keep))
 
 
 def _batch_size(setup: Setup) -> int:

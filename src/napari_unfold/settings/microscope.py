@@ -66,6 +66,28 @@ class Camera(Section):
         ge=0,
         le=1e3,
     )
+    offset_map: Path | None = setting(
+        None,
+        "Offset map",
+        "TIFF or NumPy file with the grey value of every dark pixel, used instead of the offset; "
+        "or a calibration of several maps.",
+        "ADU",
+        flag="--camera-offset-map",
+    )
+    gain_map: Path | None = setting(
+        None,
+        "Gain map",
+        "TIFF or NumPy file with the gain of every pixel, used instead of the gain.",
+        "ADU/photon",
+        flag="--camera-gain-map",
+    )
+    variance_map: Path | None = setting(
+        None,
+        "Variance map",
+        "TIFF or NumPy file with the variance of every dark pixel, used instead of the read noise.",
+        "ADU²",
+        flag="--camera-variance-map",
+    )
 
     @property
     def known_excess_noise(self) -> float | None:
@@ -98,6 +120,13 @@ class Optics(Section):
     )
     psf_image_pixel_nm: float | None = setting(
         None, "PSF image pixel", "Pixel size of the bead image.", "nm", gt=0, le=10_000
+    )
+
+    refine_psf: bool = setting(
+        True,
+        "Refine PSF",
+        "Measure the PSF on the stack's own lone spots, and use it where it explains the frames "
+        "better than the one stated.",
     )
 
     @model_validator(mode="before")

@@ -33,6 +33,12 @@ class Solver(Section):
         "photons",
     )
 
+    trust_settings: bool = setting(
+        False,
+        "Trust settings",
+        "Go on where optics or camera contradict the stack, which is refused otherwise.",
+    )
+
     @model_validator(mode="after")
     def _check_brightness(self) -> Self:
         if isinstance(self.molecule_photons, float) and not 0 < self.molecule_photons <= 1e9:

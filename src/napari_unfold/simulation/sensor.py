@@ -73,4 +73,4 @@ def sensor(
     least, most = HOT_READ_NOISE
     times = least * (most / least) ** rng.random(shape)
     noise[hot] = (np.maximum(noise, SMALLEST_READ_NOISE_PHOTONS) * times)[hot]
-    return Sensor(offset, gain, noise, camera.excess_noise)
+    return Sensor(np.asarray(offset), np.asarray(gain), np.asarray(noise), camera.excess_noise)

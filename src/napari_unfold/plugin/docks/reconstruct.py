@@ -101,7 +101,8 @@ class ReconstructWidget(StackDock):
         self.panel.show_summary(
             f"{len(result.localizations):,} localizations in "
             f"{frames.stop - frames.start:,} frames, "
-            f"{duration(time.monotonic() - self._run.started)}"
+            f"{duration(time.monotonic() - self._run.started)}\n"
+            f"{result.record['verdict']['summary']}"
         )
 
     # ---- results

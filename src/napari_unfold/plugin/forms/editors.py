@@ -25,6 +25,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 
 _TIFF = "TIFF (*.tif *.tiff)"
+_IMAGES = "Images (*.tif *.tiff *.npy);;All files (*)"
 _LARGEST_INTEGER = 2**31 - 1
 
 
@@ -111,7 +112,7 @@ class ChoiceEdit(ComboBox):
 class PathEdit(FileEdit):
     """A file, typed or chosen in a dialog; None if there is no text."""
 
-    def __init__(self, filter: str = _TIFF, placeholder: str = "", **keywords: Any) -> None:
+    def __init__(self, filter: str = _IMAGES, placeholder: str = "", **keywords: Any) -> None:
         super().__init__(filter=filter, **{**keywords, "nullable": True})
         tighten(self)
         make_browse_button(self.choose_btn)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QWidget
 from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
 from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label, row_for
 from napari_unfold.plugin.forms.settings_form import SettingsForm
+from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class RecipeForm(SettingsForm):
 
     def __init__(self, presets: list[Preset], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.psf_row.may_be_empty = True
+        self.psf_row.editor.width_nm.native.setPlaceholderText("estimated")
         self._presets = {preset.name: preset for preset in presets}
         self._build_method()
         self._build_advanced()
@@ -90,7 +93,16 @@ class RecipeForm(SettingsForm):
             "<qt>TIFF file to which every reconstructed frame is written as it comes; "
             "empty to keep only their mean.</qt>",
         )
-        rows = [*self.classical_rows, *self.localization_rows, self.device_row, self.frames_row]
+        refine_psf = row_for("optics", "refine_psf", Optics.model_fields["refine_psf"])
+        self.trust_row = row_for("solver", "trust_settings", fields["trust_settings"])
+        rows = [
+            refine_psf,
+            *self.classical_rows,
+            *self.localization_rows,
+            self.trust_row,
+            self.device_row,
+            self.frames_row,
+        ]
         self.advanced = SectionForm("Advanced", rows, expanded=False)
 
     def _fitting(self, _: object) -> list[tuple[str, str | None]]:

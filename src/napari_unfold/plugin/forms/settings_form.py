@@ -182,7 +182,9 @@ class SettingsForm(QWidget):
         owners = [row for row in self.rows if row.owns(error)]
         if owners:
             return owners[0]
-        # an error of a section as a whole stands under its last setting
+        if error.field == Optics.section_name():  # PSF and pixel size together
+            return self.psf_row
+        # an error of another section as a whole stands under its last setting
         name = (error.field or "").split(".")[0]
         section = [row for row in self.rows if row.key.split(".")[0] == name]
         return section[-1] if section else None

@@ -1,0 +1,46 @@
+"""The command *calibrate-camera*."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_unfold.cli.options import Stated, flag_of, takes_settings
+from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.settings.microscope import Camera
+
+
+@takes_settings("camera.type", "camera.excess_noise")
+def calibrate_camera(
+    stated: Stated,
+    dark: Annotated[Path, typer.Argument(help="Stack of dark frames, the more the better.")],
+    flats: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Stacks that are evenly lit, each at another level."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the maps.")] = Path("maps"),
+) -> None:
+    """Make camera maps: offset and variance of dark pixels, and with lit stacks the gain.
+
+    Writes offset.tif (ADU), variance.tif (ADU²) and gain.tif (ADU/photon). The excess noise is
+    that of an sCMOS camera unless another one is stated.
+    """
+    from napari_unfold.estimation.calibrate_camera import calibrate_camera as job
+    from napari_unfold.files.atomic import output_folder
+    from napari_unfold.files.camera_maps import SETTINGS
+    from napari_unfold.files.opening import open_stack
+
+    camera = stated.section(Camera)
+    output_folder(out)
+    with ExitStack() as opened:
+        first, *others = (opened.enter_context(open_stack(p)) for p in (dark, *(flats or ())))
+        maps = run_with_progress(job(first, others, camera.known_excess_noise or 1.0))
+    paths = maps.save(out)
+    options = [
+        f"{flag_of(f'camera.{SETTINGS[name]}')} {path}"
+        for name, path in zip(maps.given, paths, strict=True)
+    ]
+    typer.echo(f"Options for reconstruct: {' '.join(options)}")

@@ -1,0 +1,132 @@
+"""Background that changes in time: a lamp that flickers, fades or is turned down.
+
+The background of a frame is the map of the stack times a factor. A single frame tells its factor
+by its dark pixels, but with noise, and a lamp that does not change is to cost nothing. So the
+factors are shrunk (empirical Bayes): the two halves of a chessboard of blocks have noise and
+molecules of their own, and what their levels have in common from frame to frame is the lamp's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unfold.estimation.background import dark_shift, is_dim
+from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
+
+BLOCK_PX = 8
+"""Side of the blocks: larger than a PSF, so that neighbours do not share molecules."""
+
+LOOKED_AT_PIXELS = 2**16
+
+FEWEST_FRAMES = 8
+"""With fewer no change is told from noise."""
+
+SIGNIFICANT = 3.0
+"""Standard errors by which the levels of the halves must go together."""
+
+SUDDEN = 6.0
+"""A frame so many standard deviations from the others is taken as it is."""
+
+SMALLEST_FACTOR = 0.05
+
+PASSES = 3
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """How far the level of a frame is believed.
+
+    Attributes
+    ----------
+    usual : float
+        Level at which the factor is 1.
+    weight : float
+        0 to 1; 0 if the light does not change.
+    scatter : float
+        Standard deviation of the levels.
+    lights_molecules : bool
+        Whether molecules brighten and fade with the background.
+    """
+
+    usual: float = 1.0
+    weight: float = 0.0
+    scatter: float = math.inf
+    lights_molecules: bool = False
+
+    def factors(
+        self, photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
+    ) -> NDArray[np.float32]:
+        """Return by what to multiply the background in each frame.
+
+        Parameters
+        ----------
+        photons : array (T, Y, X)
+        background : array (Y, X)
+        camera : CameraModel
+
+        Returns
+        -------
+        array (T,)
+            Positive; exactly 1 where the light does not change.
+        """
+        if not math.isfinite(self.scatter):
+            return np.ones(len(photons), dtype=np.float32)
+        change = levels(photons, background, camera).mean(axis=0) / self.usual - 1.0
+        sudden = np.abs(change) > SUDDEN * self.scatter
+        change = np.where(sudden, change, self.weight * change)
+        return np.asarray(np.maximum(1.0 + change, SMALLEST_FACTOR), dtype=np.float32)
+
+
+def watch_lamp(
+    photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
+) -> Lamp:
+    """Find out from a sample of frames ``(T, Y, X)`` whether the background changes in time."""
+    if len(photons) < FEWEST_FRAMES or is_dim(background, camera).any():
+        return Lamp()
+    first, second = levels(photons, background, camera)
+    mean = (first + second) / 2.0
+    common = float(np.cov(first, second)[0, 1])
+    error = float(first.std() * second.std()) / math.sqrt(len(first))
+    usual = float(np.median(mean))
+    own = float(np.var(first - second, ddof=1)) / 4.0
+    if common < SIGNIFICANT * error or common <= 0:
+        quartiles = np.quantile(mean, (0.25, 0.75))
+        return Lamp(usual, 0.0, max(math.sqrt(own), float(np.diff(quartiles)[0]) / 1.349))
+    return Lamp(float(mean.mean()), common / (common + own), float(mean.std()))
+
+
+def levels(
+    photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
+) -> NDArray[np.float64]:
+    """Return the light of the dark pixels of each frame, relative to the background.
+
+    Returns
+    -------
+    array (2, T)
+        For the two halves of a chessboard.
+    """
+    step = math.ceil(background.size / LOOKED_AT_PIXELS)
+    black = (np.indices(background.shape) // BLOCK_PX).sum(axis=0) % 2 == 0
+    found = []
+    for half in (black, ~black):
+        rows, columns = (index[::step] for index in np.nonzero(half))
+        seen, behind = photons[:, rows, columns], background[rows, columns]
+        found.append(_levels(seen, behind, camera.at(rows, columns)))
+    return np.array(found)
+
+
+def _levels(
+    photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
+) -> NDArray[np.float64]:
+    """Return the levels ``(T,)`` of frames ``(T, n)`` with a background ``(n,)``."""
+    level = np.ones(len(photons))
+    for _ in range(PASSES):
+        # more light has more noise, which the level of dark pixels is found by
+        known = background * np.maximum(level, SMALLEST_FACTOR)[:, None]
+        deviation, skewness = np.sqrt(noise_variance(known, camera)), noise_skewness(known, camera)
+        level = level + dark_shift(photons - known, deviation, skewness) / background.mean()
+    return level
