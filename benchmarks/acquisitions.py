@@ -36,11 +36,10 @@ from scenes import TOLERANCES_NM, Scene
 from spoil import SPOILT
 
 from napari_unfold.errors import UnfoldError
-from napari_unfold.estimation.estimate import estimate
 from napari_unfold.files.localizations import read_localizations
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
-from napari_unfold.files.stacks import Stack, as_stack
+from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Event, Note, run_to_end
 from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
@@ -53,6 +52,10 @@ PIXEL_NM = 100.0
 SCMOS = Camera(type="scmos", offset_adu=100, adu_per_photon=2, read_noise_photons=1.2)
 SCMOS_HOT = Camera(type="scmos", offset_adu=100, adu_per_photon=2, read_noise_photons=1.5)
 EMCCD = Camera(type="emccd", offset_adu=100, adu_per_photon=2, read_noise_photons=0)
+SCMOS_MAPS = {
+    f"{name}_map": DATA / "acquisitions" / f"scmos_{name}.tif"
+    for name in ("offset", "gain", "variance")
+}
 NAME_WIDTH, CELL_WIDTHS = 34, (6, 6, 6, 6, 15, 13, 6)
 HEADINGS = ("J 50", "J 100", "J 250", "E", "molecules", "photons", "s")
 
@@ -79,6 +82,8 @@ class Acquisition:
     camera : Camera
     frames : slice, optional
         Judged, unless others are asked for.
+    stack : str
+        If that is not the name.
     limit, target, peer : tuple of float or None
         Jaccard indices in percent at 50, 100, 250 nm and, for a peer without a table, efficiency.
     """
@@ -89,6 +94,7 @@ class Acquisition:
     photons: str
     camera: Camera
     frames: slice | None = None
+    stack: str = ""
     limit: tuple[float, ...] | None = None
     target: tuple[float, ...] | None = None
     peer: tuple[float, ...] | None = None
@@ -98,15 +104,15 @@ class Acquisition:
         if not self.folder:
             made = Scene("random", 0.1, frames=120).simulate(seed=3006)
             return made.stack.astype(np.float32), made.truth
-        path = DATA / self.folder / f"{self.name}.tif"
+        path = DATA / self.folder / f"{self.stack or self.name}.tif"
         with open_stack(path) as stack:
             frames = stack.read(0, len(stack))
-        return frames, read_localizations(path.with_name(f"{self.name}_truth.csv"))
+        return frames, read_localizations(path.with_name(f"{path.stem}_truth.csv"))
 
     @property
     def peer_table(self) -> Path:
         """Where the localizations of 3D-DAOSTORM are, if there are any."""
-        return DATA / self.folder / "peers" / f"{self.name}__3d-daostorm.csv"
+        return DATA / self.folder / "peers" / f"{self.stack or self.name}__3d-daostorm.csv"
 
 
 BLINKING = partial(Acquisition, folder="acquisitions", camera=SCMOS)
@@ -125,6 +131,8 @@ ACQUISITIONS = (
     BLINKING("cell_background", sigma_nm=integrated(120), photons="1300", target=(82, 91)),
     BLINKING("scmos", sigma_nm=integrated(120), photons="1000", camera=SCMOS_HOT,
              target=(70, 84)),
+    BLINKING("scmos_with_maps", stack="scmos", sigma_nm=integrated(120), photons="1000",
+             camera=SCMOS_HOT.model_copy(update=SCMOS_MAPS), target=(78, 90)),
     BLINKING("vectorial_psf", sigma_nm=81.5, photons="1800",
              limit=(89, 95, 97), target=(88, 92)),
     PUBLISHED("microtubules_odd", sigma_nm=258.0 / FWHM_PER_SIGMA, photons="1500",
@@ -148,21 +156,18 @@ class Conditions:
     frames: slice | None = None
     tables: Path | None = None
 
-    def recipe(self, true: Acquisition, stack: Stack, frames: slice) -> tuple[Recipe, list[str]]:
-        """Return the settings, and what could not be told from the stack."""
-        sigma_nm, camera, missing = true.sigma_nm * self.psf_scale, true.camera, ()
+    def recipe(self, true: Acquisition) -> Recipe:
+        """Return the settings; what is automatic is left out."""
         if self.auto:
-            camera = Camera(type=camera.type)
-            found = run_to_end(estimate(stack, camera, frames))
-            missing = found.notes
-            if found.psf_sigma_px:
-                sigma_nm = found.psf_sigma_px.value * PIXEL_NM
-        else:
-            changes = {"adu_per_photon": camera.adu_per_photon * self.gain_factor}
-            if self.offset_adu is not None:
-                changes["offset_adu"] = self.offset_adu
-            camera = camera.model_copy(update=changes)
-        return Recipe(optics=Optics(psf_sigma_nm=sigma_nm), camera=camera), list(missing)
+            return Recipe(camera=Camera(type=true.camera.type))
+        camera = true.camera
+        changes = {"adu_per_photon": camera.adu_per_photon * self.gain_factor}
+        if self.offset_adu is not None:
+            changes["offset_adu"] = self.offset_adu
+        sigma_nm = true.sigma_nm * self.psf_scale
+        return Recipe(
+            optics=Optics(psf_sigma_nm=sigma_nm), camera=camera.model_copy(update=changes)
+        )
 
 
 @dataclass(frozen=True)
@@ -195,8 +200,7 @@ def judge(true: Acquisition, conditions: Conditions) -> Outcome:
     preset = load_preset(DEFAULT_PRESET)
     started = time.monotonic()
     try:
-        recipe, missing = conditions.recipe(true, stack, span)
-        notes += missing
+        recipe = conditions.recipe(true)
         recipe.localization = preset.localization
         result: Reconstruction = run_to_end(reconstruct(stack, recipe, preset, frames=span), listen)
     except UnfoldError as refusal:
@@ -228,9 +232,9 @@ def judge(true: Acquisition, conditions: Conditions) -> Outcome:
     if true.target:
         lines.append(line("  target", numbers(true.target)))
     if conditions != Conditions(tables=conditions.tables, frames=conditions.frames):
-        camera = result.record["recipe"]["camera"]
+        camera, psf = result.record["recipe"]["camera"], result.record["psf"]
         told = (
-            f"  used: PSF {recipe.optics.psf_sigma_nm:.1f} nm (true {true.sigma_nm:.1f}), offset "
+            f"  used: PSF {psf['sigma_nm']:.1f} nm (true {true.sigma_nm:.1f}), offset "
             f"{camera['offset_adu']:.1f} ADU ({true.camera.offset_adu:g}), gain "
             f"{camera['adu_per_photon']:.3f} ADU/photon ({true.camera.adu_per_photon:g})"
         )
