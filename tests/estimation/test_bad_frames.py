@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_unfold.errors import InputError
 from napari_unfold.estimation.bad_frames import FrameCheck, check_frames
@@ -55,6 +56,18 @@ def test_bad_frames_are_found_with_their_reason(frame, reason, offset) -> None:
     found = check(frames, offset).left_out
     assert found.pop(17) == reason
     assert found.keys() <= {18}
+
+
+@pytest.mark.parametrize("density", [1.0, 4.0])
+def test_a_frame_out_of_focus_is_found(density: float) -> None:
+    """Spots twice as wide, with the noise of their light; a tenth wider is no matter."""
+    frames = recording(density_per_um2=density)
+    width = 1.1
+    for t, factor in ((9, 2.0), (23, 1.1)):
+        light = (frames[t] - OFFSET) / EMCCD.adu_per_photon
+        blurred = ndimage.gaussian_filter(light, width * np.sqrt(factor**2 - 1))
+        frames[t] = expose(np.maximum(blurred, 0.0)[None], EMCCD, rng)[0]
+    assert check(frames).left_out == {9: "out of focus"}
 
 
 @pytest.mark.parametrize("offset", [OFFSET, None])

@@ -92,6 +92,18 @@ def test_hot_pixels_and_cosmic_rays_do_not_disturb():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("value", [0, 100, 900])
+def test_dead_rows_do_not_disturb(value):
+    frames = stack_of(SCMOS, density_per_um2=2, seed=2)
+    frames[:, 20:22] = value
+    found = estimate_of(frames, SCMOS)
+    assert found.psf_sigma_px.value == pytest.approx(1.1, rel=0.02)
+    assert found.transfer.slope.value == pytest.approx(0.5, rel=0.05)
+    offset = found.transfer.offset_adu(SCMOS)
+    assert abs(offset.value - SCMOS.offset_adu) < 3 * offset.standard_error
+
+
+@pytest.mark.slow
 def test_standard_errors_contain_the_truth():
     """Truth within 3 standard errors, and their typical size right, over many small stacks."""
     deviations = []

@@ -54,6 +54,21 @@ LOST_SHARE = 0.01
 NEAR_CEILING = 0.02
 """Where grey values end by themselves, there are about as many this little below the largest."""
 
+LEAST_SHARPNESS = 0.6
+"""Of a frame in focus, relative to the usual one; spots half as wide again have less."""
+
+BLUR_DEVIATIONS = 6.0
+"""Scatters of the logarithm by which the sharpness of a blurred frame is lower, at least."""
+
+SEEN_DEVIATIONS = 8.0
+"""Standard deviations of the covariance of mere noise above which a frame shows something."""
+
+MOST_SEEN = 0.5
+"""With fewer frames that do, molecules are too rare to tell what is sharp."""
+
+LARGEST_LOOKED_AT_PX = 256
+"""Sharpness is read from the middle of larger frames."""
+
 MOST_RUNS_TOLD = 8
 
 
@@ -164,6 +179,7 @@ class _Statistics:
     """Share of the pixels that have the largest value."""
     near_largest: NDArray[np.float64]
     """Share that is hardly below."""
+    sharpness: NDArray[np.float64]
 
 
 def check_frames(
@@ -185,7 +201,7 @@ def check_frames(
         If no frame can be used.
     """
     yield Stage("Looking for bad frames")
-    rows = np.zeros((span[1] - span[0], 6))
+    rows = np.zeros((span[1] - span[0], 7))
     lost: dict[int, NDArray[np.intp]] = {}
     left_out: dict[int, str] = {}
     chunk = max(1, CHUNK_PIXELS // (stack.shape[1] * stack.shape[2]))
@@ -221,11 +237,35 @@ def _statistics(frame: NDArray[np.float32]) -> tuple[float, ...]:
     pixels = frame[:: math.ceil(frame.size / LOOKED_AT_PIXELS)].ravel()
     pixels = pixels[np.isfinite(pixels)]
     if not len(pixels):
-        return (0.0,) * 6
+        return (0.0,) * 7
     darkest, lower, median, largest = np.quantile(pixels, (0.02, 0.25, 0.5, 1.0))
     near = largest - NEAR_CEILING * (largest - median)
     at_largest = np.mean(pixels == largest)
-    return darkest, lower, median, largest, at_largest, np.mean(pixels > near) - at_largest
+    near_largest = np.mean(pixels > near) - at_largest
+    return darkest, lower, median, largest, at_largest, near_largest, _sharpness(frame)
+
+
+def _sharpness(frame: NDArray[np.float32]) -> float:
+    """Return how fast the light changes over one or two pixels, relative to two to four.
+
+    Of the covariance with the pixels beside, to which noise does not contribute: with a Gaussian
+    PSF it falls with the distance d as ``exp(-d^2 / (4 sigma^2))``. Zero if nothing can be seen.
+    """
+    rows, columns = (
+        slice(max(0, (n - LARGEST_LOOKED_AT_PX) // 2), (n + LARGEST_LOOKED_AT_PX) // 2)
+        for n in frame.shape
+    )
+    light = np.nan_to_num(frame[rows, columns].astype(np.float64), posinf=0.0, neginf=0.0)
+    # what rows and columns have in common is the camera's
+    light -= light.mean(axis=0)
+    light -= light.mean(axis=1, keepdims=True)
+    one, two, four = (
+        (light[d:] * light[:-d]).mean() + (light[:, d:] * light[:, :-d]).mean() for d in (1, 2, 4)
+    )
+    noise = light.var() / math.sqrt(light.size)
+    if one <= two or two - four <= SEEN_DEVIATIONS * noise:
+        return 0.0
+    return float((one - two) / (two - four))
 
 
 def _ceiling(seen: _Statistics) -> float:
@@ -264,7 +304,18 @@ def _unusual(
         dark &= seen.median[rest] - offset_adu < LEAST_LIGHT * light
         flash &= seen.darkest[rest] - offset_adu > MOST_LIGHT * light
     found |= {int(t): "dark" for t in rest[dark]} | {int(t): "flash" for t in rest[flash]}
-    return found
+    return {int(t): "out of focus" for t in rest[_blurred(seen.sharpness[rest])]} | found
+
+
+def _blurred(sharpness: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mask of the frames that are less sharp than the others, beyond what molecules make of it."""
+    seen = sharpness > 0
+    if seen.mean() < MOST_SEEN:
+        return np.zeros(len(seen), dtype=bool)
+    change = np.log(np.where(seen, sharpness, 1.0)) - np.log(np.median(sharpness[seen]))
+    scatter = 1.4826 * float(np.median(np.abs(change[seen])))
+    lowest = min(math.log(LEAST_SHARPNESS), -BLUR_DEVIATIONS * scatter)
+    return np.asarray(seen & (change < lowest))
 
 
 def _stretches(numbers: NDArray[np.intp]) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,7 @@ from napari_unfold.estimation.photon_transfer import NoiseWindows, PhotonTransfe
 from napari_unfold.estimation.psf_width import SIGMA_RANGE_PX, TILE_PX, FluctuationSpectrum
 from napari_unfold.estimation.sample import SAMPLE_PIXELS, frame_range, sample_runs
 from napari_unfold.files.stacks import Stack
+from napari_unfold.imaging.neighbours import Prediction
 from napari_unfold.jobs import Job, Progress, Stage
 from napari_unfold.settings.microscope import Camera
 
@@ -31,6 +32,9 @@ LOOKED_AT_PIXELS = 2**22
 
 MIN_FRAMES = 16
 """Frames that are read however large they are."""
+
+MOST_DEAD = 0.1
+"""A larger share of pixels that never change are dim, not dead."""
 
 MIN_SIZE_PX = 16
 
@@ -113,8 +117,7 @@ def estimate(
 
     yield Stage("Comparing neighbouring frames")
     done = 0
-    noisy = _noisy_pixels(stack, runs)
-    for pair, (first, second) in enumerate(_neighbours(stack, runs, noisy)):
+    for pair, (first, second) in enumerate(_neighbours(stack, runs)):
         yield Progress(done, len(units))
         while done < len(units) and units[done][0] == pair:
             rows = units[done][1]
@@ -165,12 +168,24 @@ def _units(shape: tuple[int, int], tile: int, n_differences: int) -> list[tuple[
 
 
 def _neighbours(
-    stack: Stack, runs: list[tuple[int, int]], noisy: NDArray[np.intp]
+    stack: Stack, runs: list[tuple[int, int]]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield neighbouring frames in ADU, reading them one by one, noisy pixels replaced."""
+    """Yield neighbouring frames in ADU, reading them one by one, bad pixels replaced."""
+    start, stop = max(runs, key=lambda run: run[1] - run[0])
+    most = max(2, NOISY_SAMPLE_PIXELS // (stack.shape[1] * stack.shape[2]))
+    some = stack.read(start, min(stop, start + most))
+    dead = _dead_pixels(some)
+    from_others = Prediction(dead, ~dead)
+
+    def without_dead(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        if dead.any():
+            frames[:, dead] = from_others(frames)
+        return frames
+
+    noisy = _noisy_pixels(without_dead(some))
 
     def read(t: int) -> NDArray[np.float32]:
-        frame = stack.read(t, t + 1)[0]
+        frame = without_dead(stack.read(t, t + 1))[0]
         frame.flat[noisy] = ndimage.median_filter(frame, 3, mode="mirror").flat[noisy]
         return _without_spikes(frame)
 
@@ -182,15 +197,18 @@ def _neighbours(
             before = frame
 
 
-def _noisy_pixels(stack: Stack, runs: list[tuple[int, int]]) -> NDArray[np.intp]:
+def _dead_pixels(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Mask of pixels that never change, where hardly any does so; dim frames have many."""
+    still = np.asarray(np.ptp(frames, axis=0) == 0)
+    return still if still.mean() < MOST_DEAD else np.zeros_like(still)
+
+
+def _noisy_pixels(frames: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return flat indices of pixels with more noise of their own than those around them.
 
     The median over time of what a pixel's change from frame to frame has more than that of its
     neighbours: noise is there always, a molecule now and then.
     """
-    start, stop = max(runs, key=lambda run: run[1] - run[0])
-    most = max(2, NOISY_SAMPLE_PIXELS // (stack.shape[1] * stack.shape[2]))
-    frames = stack.read(start, min(stop, start + most))
     change = np.diff(frames, axis=0)
     around = np.zeros((1, 3, 3), dtype=np.float32)
     around[0, (0, 1, 1, 2), (1, 0, 2, 1)] = 0.25
