@@ -26,11 +26,13 @@ def dark_frame(frames: Frames, _: CameraModel, rng: np.random.Generator) -> None
 def lamp_half(frames: Frames, camera: CameraModel, rng: np.random.Generator) -> None:
     """From the middle on, half the light arrives.
 
-    Halved grey values have a quarter of the noise's variance; the other quarter is added.
+    Halved grey values have a quarter of the noise's variance. Another quarter is added to that of
+    the photons, and three to that of the camera.
     """
     late = frames[len(frames) // 2 :]
     light = late - camera.offset_adu
     variance = camera.excess_noise * camera.adu_per_photon * np.maximum(light, 0.0) / 4.0
+    variance += 0.75 * (camera.adu_per_photon * camera.read_noise_photons) ** 2
     late[:] = np.rint(camera.offset_adu + light / 2.0 + rng.normal(0.0, np.sqrt(variance)))
 
 

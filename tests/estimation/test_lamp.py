@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_unfold.estimation.background import estimate_background
-from napari_unfold.estimation.lamp import Lamp, watch_lamp
+from napari_unfold.estimation.lamp import Lamp, frames_of_one_level, watch_lamp
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.scenes import render
@@ -73,3 +73,11 @@ def test_few_frames_and_hardly_any_light_tell_nothing() -> None:
     dim = np.full(SHAPE, 1.0)
     assert watch_lamp(scene(np.ones(4), 5), np.full(SHAPE, 25.0), EMCCD) == Lamp()
     assert watch_lamp(scene(np.ones(20), 5, 1.0), dim, EMCCD) == Lamp()
+
+
+def test_the_map_is_read_from_frames_of_one_level() -> None:
+    """Two halves at different light: the larger group, and none of the other."""
+    factors = np.r_[np.ones(25), np.full(35, 0.6)]
+    chosen = frames_of_one_level(scene(factors, 20))
+    np.testing.assert_array_equal(chosen, factors == 0.6)
+    assert frames_of_one_level(scene(np.ones(FRAMES), 20)).all()

@@ -18,11 +18,11 @@ WINDOW_PX, FLAT_WINDOW_PX = 8, 6
 """Sides of the windows in which the background is taken to be constant, and of those in which what
 is left of it once its shape is removed is; larger for few frames."""
 
-VALUES_PER_WINDOW = 1000
+VALUES_PER_WINDOW = 400
 MOST_VALUES = 4000
 """Of more frames only some are looked at."""
 
-FLATTENINGS = 4
+FLATTENINGS = 6
 """So many times the shape found so far is removed, so that even the edge of a lit cell is flat."""
 
 FEWEST_VALUES = 16

@@ -36,6 +36,9 @@ OFFSET_REFUSED = 3.5
 SMALL_NOISE_RATIO = 1.3
 """Noise that differs by less is warned about, never refused."""
 
+SMALL_OFFSET_SHARE = 0.15
+"""Of the light of a usual pixel: a wrong offset that is less does little harm."""
+
 FEWEST_FRAMES = 20
 """Of fewer frames nothing is refused."""
 
@@ -168,7 +171,7 @@ def _check_offset(found: Estimate, camera: Camera, level_adu: float) -> Contradi
         f"the camera offset is stated as {stated:g} ADU, but the stack shows {shown} ADU",
         f"Enter {shown.rounded():g}, leave it out to have it estimated, or {_TRUST}",
         deviation,
-        deviation > OFFSET_REFUSED,
+        deviation > OFFSET_REFUSED and abs(shown.value - stated) > SMALL_OFFSET_SHARE * light,
     )
 
 

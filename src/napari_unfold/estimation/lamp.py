@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.estimation.background import dark_shift, is_dim
+from napari_unfold.estimation.background import is_dim
 from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
 
 BLOCK_PX = 8
@@ -33,7 +33,16 @@ SUDDEN = 6.0
 
 SMALLEST_FACTOR = 0.05
 
-PASSES = 3
+LARGEST_FACTOR = 8.0
+BISECTIONS = 14
+
+DARKEST_SHARE = 0.02
+"""Of the pixels; a level with fewer below is too low."""
+
+ALIKE = 0.15
+"""Frames whose lower quartiles differ by less than this share have light of one level."""
+
+FEWEST_ALIKE = 10
 
 
 @dataclass(frozen=True)
@@ -122,11 +131,39 @@ def levels(
 def _levels(
     photons: NDArray[np.floating], background: NDArray[np.floating], camera: CameraModel
 ) -> NDArray[np.float64]:
-    """Return the levels ``(T,)`` of frames ``(T, n)`` with a background ``(n,)``."""
-    level = np.ones(len(photons))
-    for _ in range(PASSES):
-        # more light has more noise, which the level of dark pixels is found by
-        known = background * np.maximum(level, SMALLEST_FACTOR)[:, None]
-        deviation, skewness = np.sqrt(noise_variance(known, camera)), noise_skewness(known, camera)
-        level = level + dark_shift(photons - known, deviation, skewness) / background.mean()
-    return level
+    """Return the levels ``(T,)`` of frames ``(T, n)`` with a background ``(n,)``.
+
+    Pixels below ``level x background`` scatter by noise alone, ``sqrt(2 / pi)`` standard deviations
+    below it on average; where they are farther below, the level is too high. Each pixel counts by
+    how much the level moves it beside its noise.
+    """
+    low = np.full(len(photons), math.log(SMALLEST_FACTOR))
+    high = np.full(len(photons), math.log(LARGEST_FACTOR))
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        known = np.exp(middle)[:, None] * background
+        deviation = np.sqrt(noise_variance(known, camera))
+        skewness = noise_skewness(known, camera) / (3.0 * math.sqrt(2.0 * math.pi))
+        below = np.maximum(known - photons, 0.0) / deviation
+        surplus = np.where(below > 0, below - math.sqrt(2.0 / math.pi) / (1.0 + skewness), 0.0)
+        too_high = (surplus * (background / deviation)).sum(axis=1) > 0
+        # a few outliers are below any level
+        too_high &= (below > 0).mean(axis=1) > DARKEST_SHARE
+        low, high = np.where(too_high, low, middle), np.where(too_high, middle, high)
+    return np.asarray(np.exp((low + high) / 2.0))
+
+
+def frames_of_one_level(photons: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Mask ``(T,)`` of the largest group of frames with about the same background.
+
+    A map that was read from frames of different levels would have the shape of none.
+    """
+    everything = np.ones(len(photons), dtype=bool)
+    step = math.ceil(photons[0].size / LOOKED_AT_PIXELS)
+    quartile = np.quantile(photons.reshape(len(photons), -1)[:, ::step], 0.25, axis=1)
+    if len(photons) < FEWEST_FRAMES or quartile.min() <= 0:
+        return everything
+    level = np.log(quartile)
+    alike = np.abs(level[:, None] - level) < ALIKE
+    largest = alike[alike.sum(axis=1).argmax()]
+    return largest if largest.sum() >= FEWEST_ALIKE else everything

@@ -17,7 +17,7 @@ from napari_unfold.estimation.background import (
     frames_are_independent,
     refined_background,
 )
-from napari_unfold.estimation.lamp import Lamp, watch_lamp
+from napari_unfold.estimation.lamp import Lamp, frames_of_one_level, watch_lamp
 from napari_unfold.estimation.learn_molecules import learn_molecules
 from napari_unfold.estimation.psf_from_stack import tail_light
 from napari_unfold.estimation.resolve_camera import resolve_camera
@@ -36,6 +36,10 @@ from napari_unfold.settings.recipe import Recipe
 FEWEST_SINGLES = 0.75
 """With a smaller share of single molecules among the spots that stand alone, the fluctuations tell
 the brightness better, if frames are independent."""
+
+MANY_SINGLES, TOO_BRIGHT = 0.9, 1.1
+"""The same with a larger share if the spots are brighter than the fluctuations allow, which show the
+mean over the light, and that is above the mean over the molecules. Few frames hide their crowd."""
 
 LAMP_PASSES = 2
 """The map of the background and its changes in time are found by turns."""
@@ -178,6 +182,7 @@ def _watch_lamp(
     lamp = watch_lamp(sample, background, seen.camera)
     factors = lamp.factors(sample, background, seen.camera)
     if lamp.weight > 0:
+        background = background * lamp.usual
         for _ in range(LAMP_PASSES):
             background = refined_background(sample, background, seen.camera, factors=factors)
             lamp = watch_lamp(sample, background, seen.camera)
@@ -233,8 +238,12 @@ def _molecules(
         f"Typical molecule: {photons:.0f} ± {learned.error_photons:.0f} photons per frame, "
         f"from {learned.spots} spots that stand alone"
     )
-    if learned.singles < FEWEST_SINGLES and frames_are_independent(sample, behind, seen.camera):
-        photons = estimate_molecule_photons(sample, behind, seen.camera, point_energy)
+    by_fluctuations = estimate_molecule_photons(sample, behind, seen.camera, point_energy)
+    if frames_are_independent(sample, behind, seen.camera) and (
+        learned.singles < FEWEST_SINGLES
+        or (learned.singles < MANY_SINGLES and photons > TOO_BRIGHT * by_fluctuations)
+    ):
+        photons = by_fluctuations
         brightness = BrightnessPrior(photons, SPREAD)
         note = (
             f"Typical molecule: {photons:.0f} photons per frame, from the fluctuations of the "
@@ -324,7 +333,7 @@ def background_map(
     """Return the background of the settings, estimated from a sample of frames if it is 'auto'."""
     given = settings.photons
     if given == "auto":
-        return estimate_background(sample, camera)
+        return estimate_background(sample[frames_of_one_level(sample)], camera)
     if isinstance(given, float):
         return np.full(shape, given, dtype=np.float32)
     background = np.asarray(read_picture(given, "background.photons"), np.float32)
