@@ -38,8 +38,8 @@ FEWEST_SINGLES = 0.75
 the brightness better, if frames are independent."""
 
 MANY_SINGLES, TOO_BRIGHT = 0.9, 1.1
-"""The same with a larger share if the spots are brighter than the fluctuations allow, which show the
-mean over the light, and that is above the mean over the molecules. Few frames hide their crowd."""
+"""The same with a larger share if spots are brighter than the fluctuations allow: these show the
+mean over the light, above that over the molecules. Few frames hide how crowded they are."""
 
 LAMP_PASSES = 2
 """The map of the background and its changes in time are found by turns."""
