@@ -68,11 +68,20 @@ def uncertainties(molecules: Molecules, frames: Frames, crowding: torch.Tensor) 
         covariance = torch.linalg.inv_ex(information)[0]
         own = covariance.diagonal(dim1=1, dim2=2)[:, :3]
         variance[hood.which] = own.clamp(min=0.0).to(variance)
-    variance[:, :2] *= 1.0 + MISTAKES * crowding[:, None]
-    odds = pair_odds(molecules.photons, frames.prior) * pairs_expected(crowding)
-    hidden = (PAIR_SIGMA * frames.sigma_px / 4.0) ** 2 * odds / (1.0 + odds)
-    variance[:, :2] += hidden[:, None]
+    variance[:, :2] *= mistakes(crowding)[:, None]
+    variance[:, :2] += hidden_variance(molecules, frames, crowding)[:, None]
     return variance.sqrt()
+
+
+def mistakes(crowding: torch.Tensor) -> torch.Tensor:
+    """Return the factor ``(N,)`` by which mistakes among neighbours raise variances."""
+    return 1.0 + MISTAKES * crowding
+
+
+def hidden_variance(molecules: Molecules, frames: Frames, crowding: torch.Tensor) -> torch.Tensor:
+    """Return the variance ``(N,)`` of a coordinate, in pixels squared, by what a spot may hide."""
+    odds = pair_odds(molecules.photons, frames.prior) * pairs_expected(crowding)
+    return (PAIR_SIGMA * frames.sigma_px / 4.0) ** 2 * odds / (1.0 + odds)
 
 
 def pairs_expected(crowding: torch.Tensor) -> torch.Tensor:
