@@ -18,6 +18,8 @@ from napari_unfold.tables.columns import COLUMNS, REQUIRED, empty_table, validat
 _NM_PER_UNIT = {"": 1.0, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "\ufffdm": 1e3}
 _LENGTHS = {column.name for column in COLUMNS if column.unit == "nm"}
 _PHOTONS = {"photons", "background_photons", "noise_photons"}
+FRAME_NUMBERS = {"frame", "last_frame"}
+"""Columns that count frames, from 0 here and from 1 in most files."""
 _SURPLUS = "(surplus)"
 
 
@@ -56,7 +58,8 @@ def read_localizations(
     raw = _read_numbers(path, layout, list(sources.values()))
     table = pd.DataFrame({name: raw[index] for name, index in sources.items()})
     _check_rows(path, layout, table)
-    table["frame"] -= layout.dialect.first_frame
+    for name in FRAME_NUMBERS & set(table):
+        table[name] -= layout.dialect.first_frame
     _convert_units(path, layout, sources, table, pixel_size_nm)
     if "detections" in table:
         table["detections"] = table["detections"].fillna(1)
@@ -83,7 +86,8 @@ def write_localizations(table: pd.DataFrame, path: str | Path) -> None:
         if column.name in table and (column.required or table[column.name].notna().any())
     ]
     output = table[[column.name for column in known]].replace([np.inf, -np.inf], np.nan)
-    output["frame"] += 1
+    for name in FRAME_NUMBERS & set(output):
+        output[name] += 1
     output.insert(0, "id", np.arange(1, len(output) + 1))
     header = ",".join(f'"{name}"' for name in ("id", *(c.thunderstorm for c in known)))
     with replacing(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as f:

@@ -21,8 +21,6 @@ from napari_unfold.localization.tracks import Tracks
 DRIFTING_FRAMES = 4
 """Fewer frames do not tell drift from a jump."""
 
-TINY = 1e-9
-
 
 @dataclass(frozen=True)
 class _Rows:
@@ -32,6 +30,7 @@ class _Rows:
     track: NDArray[np.intp]
     gradient: NDArray[np.float64]
     information: NDArray[np.float64]
+    least: NDArray[np.float64]
 
     @classmethod
     def of(cls, tracks: Tracks, knowledge: RowKnowledge) -> _Rows:
@@ -44,7 +43,20 @@ class _Rows:
         information = torch.cat([carried.information.double(), knowledge.information])
         row = np.concatenate([np.full(len(begun), -1), np.arange(len(tracks.frame))])
         order = np.lexsort((frame, track))
-        return cls(row[order], track[order], gradient[order], information.cpu().numpy()[order])
+        least = knowledge.least * np.eye(2)
+        return cls(
+            row[order], track[order], gradient[order], information.cpu().numpy()[order], least
+        )
+
+    def covariance(self, information: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return that of a position of which some frames have this information."""
+        return np.asarray(np.linalg.inv(information + self.least))
+
+    def step(
+        self, gradient: NDArray[np.float64], information: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return where the sum of some frames would rather have the molecule."""
+        return np.asarray((self.covariance(information) @ gradient[..., None])[..., 0])
 
 
 def cut(
@@ -77,10 +89,12 @@ def cut(
     total = tuple(np.add.reduceat(x, starts)[whole] for x in (rows.gradient, rows.information))
     after = total[0] - before[0], total[1] - before[1]
     last = np.append(rows.track[1:] != rows.track[:-1], True)
-    moved = (_step(*before), _step(*after))
-    gain = _gain(before[0], moved[0]) + _gain(after[0], moved[1]) - _gain(total[0], _step(*total))
+    moved = (rows.step(*before), rows.step(*after))
+    gain = (
+        _gain(before[0], moved[0]) + _gain(after[0], moved[1]) - _gain(total[0], rows.step(*total))
+    )
     gain -= _gain_of_drift(rows, starts, whole)[whole]
-    covariance = _inverse(before[1]) + _inverse(after[1])
+    covariance = rows.covariance(before[1]) + rows.covariance(after[1])
     dense = density.cpu().double().numpy()[rows.track]
     evidence = evidence_for_one(gain, covariance, dense, staying)
     evidence[last] = np.inf
@@ -98,15 +112,6 @@ def _running(
     return np.asarray(summed - (summed[starts] - values[starts])[whole])
 
 
-def _inverse(information: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.inv(information + TINY * np.eye(2)))
-
-
-def _step(gradient: NDArray[np.float64], information: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where the sum of some frames would rather have the molecule."""
-    return np.asarray((_inverse(information) @ gradient[..., None])[..., 0])
-
-
 def _gain(gradient: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 * (gradient * step).sum(-1))
 
@@ -121,8 +126,9 @@ def _gain_of_drift(
     turned = time[:, None, None] * rows.information
     matrix = np.block([[rows.information, turned], [turned, time[:, None, None] * turned]])
     slope, matrix = (np.add.reduceat(x, starts) for x in (slope, matrix))
-    moved = np.linalg.solve(matrix + TINY * np.eye(4), slope[..., None])[..., 0]
-    still = _gain(slope[:, :2], _step(slope[:, :2], matrix[:, :2, :2]))
+    least = np.kron(np.eye(2), rows.least)
+    moved = np.linalg.solve(matrix + least, slope[..., None])[..., 0]
+    still = _gain(slope[:, :2], rows.step(slope[:, :2], matrix[:, :2, :2]))
     return np.asarray(np.where(frames > DRIFTING_FRAMES, _gain(slope, moved) - still, 0.0))
 
 

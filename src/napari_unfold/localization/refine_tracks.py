@@ -16,6 +16,9 @@ from napari_unfold.localization.refine import EMPTY_CURVATURE, MAX_OUTSIDE_PX, M
 from napari_unfold.localization.spots import SpotModel
 from napari_unfold.localization.tracks import Tracks
 
+WORTH = 0.02
+"""Fall of the loss, in units of log-probability, for which a track is not fitted any further."""
+
 
 @dataclass(frozen=True)
 class RowTerms:
@@ -31,6 +34,10 @@ class RowTerms:
 
     gradient: torch.Tensor
     information: torch.Tensor
+
+    def part(self, keep: torch.Tensor) -> RowTerms:
+        """Return those of some rows, chosen by a mask."""
+        return RowTerms(self.gradient[keep], self.information[keep])
 
     def of_positions(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return gradient ``(N, 2)`` and information ``(N, 2, 2)`` with the photons following."""
@@ -89,7 +96,7 @@ def anchors_of_tracks(tracks: Tracks, terms: RowTerms) -> Anchors:
     )
 
 
-def fit_tracks(tracks: Tracks, frames: Frames, iterations: int = 5) -> Tracks:
+def fit_tracks(tracks: Tracks, frames: Frames, iterations: int = 6) -> Tracks:
     """Fit all tracks of a window of frames.
 
     Parameters
@@ -98,37 +105,61 @@ def fit_tracks(tracks: Tracks, frames: Frames, iterations: int = 5) -> Tracks:
         Where to start.
     frames : Frames
     iterations : int
-        Damped Fisher scoring steps.
+        Damped Fisher scoring steps at most; a track that has nothing to gain stays as it is.
     """
     if len(tracks.track) == 0:
         return tracks
-    molecules = tracks.molecules
-    model, likelihood = frames.spot_model(molecules), frames.likelihood
-    spots = model.light(molecules)
+    model, likelihood = frames.spot_model(tracks.molecules), frames.likelihood
+    spots = model.light(tracks.molecules)
     damping = torch.full_like(tracks.position[:, 0], 1e-2)
-
-    def losses(tracks: Tracks, spots: torch.Tensor) -> torch.Tensor:
-        around = model.cut_out(likelihood.per_pixel(spots)).sum((1, 2))
-        of_rows = around + frames.prior.penalty(tracks.photons)
-        return tracks.total(of_rows) + tracks.carried.loss(tracks.position)
-
-    loss = losses(tracks, spots)
     for _ in range(iterations):
         residual, weight = likelihood.residual_and_weight(spots)
         jacobian = model.jacobian(tracks.molecules)
         terms = _row_terms(tracks, frames, model, jacobian, residual, weight, safe=True)
-        system = _System(tracks, model, jacobian, weight, terms, damping)
-        trial = _moved(tracks, *system.solve(), model.shape)
-        better = losses(trial, model.light(trial.molecules)) < loss
-        damping = torch.where(better, damping / 3, damping * 4).clamp(1e-6, 1e3)
-        tracks = replace(
-            tracks,
-            position=torch.where(better[:, None], trial.position, tracks.position),
-            photons=torch.where(better[tracks.track], trial.photons, tracks.photons),
-        )
-        spots = model.light(tracks.molecules)
-        loss = losses(tracks, spots)
+        active = _gain(tracks, terms) > WORTH
+        if not bool(active.any()):
+            break
+        rows = active[tracks.track]
+        some, around = tracks.select(active), model.part(rows)
+        system = _System(some, around, jacobian[rows], weight, terms.part(rows), damping[active])
+        moved, better = _accepted(some, system, around, frames, spots)
+        spots = spots + (around.light(moved.molecules) - around.light(some.molecules))
+        now = damping[active]
+        damping[active] = torch.where(better, now / 3, now * 4).clamp(1e-6, 1e3)
+        position, photons = tracks.position.clone(), tracks.photons.clone()
+        position[active], photons[rows] = moved.position, moved.photons
+        tracks = replace(tracks, position=position, photons=photons)
     return tracks
+
+
+def _gain(tracks: Tracks, terms: RowTerms) -> torch.Tensor:
+    """Return the fall of the loss ``(M,)`` that every track by itself can expect of a step."""
+    told = anchors_of_tracks(tracks, terms)
+    step = torch.linalg.solve_ex(told.information, told.gradient)[0]
+    photons = terms.gradient[:, 2].square() / terms.information[:, 2, 2]
+    gain: torch.Tensor = 0.5 * ((told.gradient * step).sum(1) + tracks.total(photons))
+    return gain
+
+
+def _accepted(
+    tracks: Tracks, system: _System, model: SpotModel, frames: Frames, spots: torch.Tensor
+) -> tuple[Tracks, torch.Tensor]:
+    """Take the steps of tracks around which the frames become more probable, and say which."""
+
+    def losses(tracks: Tracks, spots: torch.Tensor) -> torch.Tensor:
+        around = model.cut_out(frames.likelihood.per_pixel(spots)).sum((1, 2))
+        of_rows = around + frames.prior.penalty(tracks.photons)
+        return tracks.total(of_rows) + tracks.carried.loss(tracks.position)
+
+    trial = _moved(tracks, *system.solve(), model.shape)
+    light = spots + (model.light(trial.molecules) - model.light(tracks.molecules))
+    better = losses(trial, light) < losses(tracks, spots)
+    moved = replace(
+        tracks,
+        position=torch.where(better[:, None], trial.position, tracks.position),
+        photons=torch.where(better[tracks.track], trial.photons, tracks.photons),
+    )
+    return moved, better
 
 
 class _System:
@@ -187,7 +218,7 @@ class _System:
         follows = (self.mixed * solved[tracks.track]).sum(1)
         return solved, (photons - follows) / self.photons
 
-    def solve(self, iterations: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    def solve(self, iterations: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the step of positions and photons."""
         r = self.right
         step = (torch.zeros_like(r[0]), torch.zeros_like(r[1]))

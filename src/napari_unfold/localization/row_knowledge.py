@@ -35,17 +35,19 @@ class RowKnowledge:
         Its second derivative.
     photons_variance : tensor (N,)
         Of the row's photons, with all that is known of its position.
+    least : float
+        Information on a coordinate that there is in any case: a molecule lies within its spot.
     """
 
     gradient: torch.Tensor
     information: torch.Tensor
     photons_variance: torch.Tensor
+    least: float
 
     def of_tracks(self, tracks: Tracks) -> torch.Tensor:
         """Return the covariance ``(M, 2, 2)`` of the positions of tracks."""
         information = tracks.total(self.information) + tracks.carried.information.double()
-        # that a molecule lies within its spot is known in any case
-        information.diagonal(dim1=1, dim2=2).add_(EMPTY_CURVATURE)
+        information.diagonal(dim1=1, dim2=2).add_(self.least)
         covariance: torch.Tensor = torch.linalg.inv_ex(information)[0]
         return covariance
 
@@ -69,6 +71,7 @@ def row_knowledge(tracks: Tracks, frames: Frames, anchors: Anchors) -> RowKnowle
         light.new_zeros(n, 2, dtype=torch.float64),
         light.new_zeros(n, 2, 2, dtype=torch.float64),
         light.new_zeros(n, dtype=torch.float64),
+        frames.sigma_px**-2,
     )
     reach = REACH_SIGMA * frames.sigma_px
     for hood in neighbourhoods(frames, molecules, everyone, light, reach, NEIGHBOURS, anchors):

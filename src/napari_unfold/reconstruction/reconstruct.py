@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.reconstruction.through_time import ThroughTime
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.tables.molecules import molecules_of
 from napari_unfold.unfolding.inference import iterates_in_place
 
 T = TypeVar("T")
@@ -92,20 +93,28 @@ class Reconstruction:
     def save(self, folder: Path) -> list[Path]:
         """Write ``reconstruction.tif``, ``localizations.csv`` and ``run.json``, all or none.
 
+        Where molecules were followed in time, ``molecules.csv`` has one row for each.
+
         Raises
         ------
         InputError
             If the folder cannot be written; earlier files are then as they were.
         """
         fine_nm = self.pixel_size_nm / self.upsampling
-        return save_set(
-            folder,
-            {
-                "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
-                "localizations.csv": lambda path: write_localizations(self.localizations, path),
-                "run.json": lambda path: write_json(self.record, path),
-            },
-        )
+        parts: dict[str, Callable[[Path], None]] = {
+            "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
+            "localizations.csv": lambda path: write_localizations(self.localizations, path),
+            "run.json": lambda path: write_json(self.record, path),
+        }
+        molecules = self.molecules
+        if molecules is not None:
+            parts["molecules.csv"] = lambda path: write_localizations(molecules, path)
+        return save_set(folder, parts)
+
+    @property
+    def molecules(self) -> pd.DataFrame | None:
+        """One row per molecule, if molecules were followed in time; see `molecules_of`."""
+        return molecules_of(self.localizations) if "track" in self.localizations else None
 
 
 def reconstruct(
