@@ -48,19 +48,25 @@ def some_frames(n=6, side=12, molecules=6, seed=0):
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("run", [checkpointed, unrolled])
-def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelity, penalty):
-    _, frames = some_frames(2)
+@pytest.mark.parametrize("coupling", [None, 0.0, 3.0])
+def test_saving_memory_and_time_changes_neither_output_nor_gradient(
+    run, coupling, fidelity, penalty
+):
+    _, frames = some_frames(4)
+    follows = None if coupling is None else torch.tensor([True, True, False, True])
     operator = SeparableOperator((12, 12), 3, 1.0, dtype=torch.float64)
     parameters = classical_parameters(
         operator, PHOTONS, 5.0, fidelity=fidelity, penalty=penalty, iterations=23
-    )
+    ).model_copy(update={"coupling": coupling or 0.0})
     gradients = []
     for any_run in (UnfoldedNetwork.forward, run):
         network = UnfoldedNetwork(operator, parameters, dtype=torch.float64)
-        x = any_run(network, frames.y.double(), frames.b.double())
+        x = any_run(network, frames.y.double(), frames.b.double(), follows=follows)
         (0.5 * x.square() + x).sum().backward()
-        gradients.append([x.detach(), *(p.grad for n, p in network.named_parameters()
-                                        if n != "threshold")])  # fmt: skip
+        learned = {n: p.grad for n, p in network.named_parameters() if n != "threshold"}
+        if coupling is None:
+            assert not learned.pop("coupling")
+        gradients.append([x.detach(), *learned.values()])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
 

@@ -215,16 +215,16 @@ def test_memory_does_not_grow_with_the_number_of_frames():
 
 @pytest.mark.slow
 def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
-    original, sizes = module.iterates_in_place, []
+    original, sizes = module.coupled_iterates, []
 
-    def hungry(network, y, b):
+    def hungry(network, y, b, follows, wanted):
         sizes.append(len(y))
         if len(y) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(network, y, b)
+        return original(network, y, b, follows, wanted)
 
     expected = run_to_end(reconstruct(as_stack(small.stack), quick()))
-    monkeypatch.setattr(module, "iterates_in_place", hungry)
+    monkeypatch.setattr(module, "coupled_iterates", hungry)
     monkeypatch.setattr(module, "_batch_size", lambda _setup: 4)
     events = []
     result = run_to_end(reconstruct(as_stack(small.stack), quick()), events.append)
@@ -234,10 +234,10 @@ def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
 
 
 def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
-    def too_hungry(network, y, b):
+    def too_hungry(network, y, b, follows, wanted):
         raise MemoryError
 
-    monkeypatch.setattr(module, "iterates_in_place", too_hungry)
+    monkeypatch.setattr(module, "coupled_iterates", too_hungry)
     with pytest.raises(OutOfMemoryError, match=r"does not fit into the memory.*Crop"):
         run_to_end(reconstruct(as_stack(small.stack), quick()))
 

@@ -183,6 +183,7 @@ def _groups(
         "step_sizes": (1e-3 * step, LARGEST_STEP * step, step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-4 * brightest, 0.5 * brightest, start.threshold_photons),
+        "coupling": (start.coupling, start.coupling, 1.0),  # images without neighbours in time
     }
     return boxed(network.named_parameters(), boxes)
 

@@ -42,7 +42,7 @@ from napari_unfold.localization.fit_quality import FitQuality
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
-from napari_unfold.unfolding.inference import iterates_in_place
+from napari_unfold.unfolding.inference import coupled_iterates
 
 T = TypeVar("T")
 
@@ -213,14 +213,17 @@ def _unfold(
 ) -> Generator[Event, None, tuple[NDArray[np.float32], pd.DataFrame, FitQuality]]:
     """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
     seen, total = setup.seen, len(usable)
-    grey = usable.read(start, stop)
+    first, last = setup.with_neighbours(start, stop, total)
+    inner = slice(start - first, stop - first)
+    grey = usable.read(first, last)
     frames = to_photons(grey, seen.camera)
     factors = seen.lamp.factors(frames, seen.background, seen.camera)
     background = seen.background * factors[:, None, None]
-    lit = float(factors.mean()) if seen.lamp.lights_molecules else 1.0
-    unusable = check.unusable(grey, start)
+    lit = float(factors[inner].mean()) if seen.lamp.lights_molecules else 1.0
+    unusable = check.unusable(grey[inner], start)
     y = torch.as_tensor(frames, device=setup.device)
     b = torch.as_tensor(background, device=setup.device)
+    follows = torch.as_tensor(check.follows[first:last], device=setup.device)
     ignored = None if unusable is None else torch.as_tensor(unusable, device=setup.device)
     throttle = Throttle()
 
@@ -228,16 +231,16 @@ def _unfold(
         return Progress(start + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
-    iterates = iterates_in_place(setup.network, y + pedestal, b + pedestal)
+    iterates = coupled_iterates(setup.network, y + pedestal, b + pedestal, follows, inner)
     for k in range(setup.parameters.iterations):
         x = next(iterates)
         if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
             yield event
     found = yield from translated(
-        setup.localizer(x, y, b, ignored, lit),
+        setup.localizer(x, y[inner], b[inner], ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
-    table = setup.localizer.table(found, 0, background)
+    table = setup.localizer.table(found, 0, background[inner])
     table["frame"] = check.kept[start:stop][table["frame"]]
     return x.cpu().numpy(), table, found.quality
 

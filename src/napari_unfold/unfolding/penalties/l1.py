@@ -25,10 +25,19 @@ class L1Penalty(Penalty):
         """Zero."""
         return x.new_zeros(x.shape)
 
-    def descend(self, z: torch.Tensor, step: float, scratch: torch.Tensor) -> None:
-        """Subtract `step` everywhere."""
+    def descend(
+        self,
+        z: torch.Tensor,
+        step: float,
+        scratch: torch.Tensor,
+        factor: torch.Tensor | None = None,
+    ) -> None:
+        """Subtract `step` everywhere, or `step` times the factor of each pixel."""
         del scratch
-        z.sub_(step)
+        if factor is None:
+            z.sub_(step)
+        else:
+            z.sub_(factor, alpha=step)
 
     @staticmethod
     def l1_iterations(iterations: int) -> int:
