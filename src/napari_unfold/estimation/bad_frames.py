@@ -101,7 +101,7 @@ class FrameCheck:
     @cached_property
     def follows(self) -> NDArray[np.bool_]:
         """Which of the frames that are used came directly after the one used before them."""
-        return np.diff(self.kept, prepend=self.span[0] - 2) == 1
+        return np.asarray(np.diff(self.kept, prepend=self.span[0] - 2) == 1)
 
     @property
     def notes(self) -> list[str]:

@@ -160,10 +160,10 @@ class _Learner:
         self.network.tick = check
         frozen = self.network.frozen(self.start)
 
-        def run(y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        def run(part: TrainingSet) -> torch.Tensor:
             if backward:
-                return checkpointed(self.network, y, b)
-            return final_iterate(frozen, y, b, check)
+                return checkpointed(self.network, part.y, part.b)
+            return final_iterate(frozen, part.y, part.b, check)
 
         return self.images.loss(
             run, self.loss, self.network.threshold, backward=backward,

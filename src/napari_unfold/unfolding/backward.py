@@ -45,7 +45,8 @@ def unrolled(
     -------
     tensor (..., qY, qX)
     """
-    x: torch.Tensor = _Unrolled.apply(network, y, b, follows, tick or _nothing, *network.parameters())  # type: ignore[no-untyped-call]
+    theta = network.parameters()
+    x: torch.Tensor = _Unrolled.apply(network, y, b, follows, tick or _nothing, *theta)  # type: ignore[no-untyped-call]
     return x
 
 

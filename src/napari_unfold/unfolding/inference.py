@@ -83,7 +83,7 @@ def coupled_iterates(
     follows: torch.Tensor | None,
     wanted: slice = slice(None),
 ) -> Iterator[torch.Tensor]:
-    """Yield ``x^1 .. x^K`` of frames that are coupled to their neighbours, like `iterates_in_place`.
+    """Yield ``x^1 .. x^K`` as `iterates_in_place` does, of frames coupled to their neighbours.
 
     Parameters
     ----------

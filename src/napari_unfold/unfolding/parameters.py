@@ -17,7 +17,7 @@ from napari_unfold.unfolding.penalty import penalty_named
 
 Positive = Annotated[float, Field(gt=0)]
 
-MAX_COUPLING = 1000.0
+MAX_COUPLING = 100.0
 """Beyond it a molecule costs nothing where a neighbouring frame has a faint one."""
 
 
