@@ -158,15 +158,48 @@ def test_frames_are_chosen_and_keep_their_numbers(small):
     pd.testing.assert_frame_equal(part.localizations, expected, rtol=0.01, atol=1.0)
 
 
+def a_preset(coupling):
+    """Return the default preset with few iterations, and neighbouring frames coupled."""
+    preset = load_preset(DEFAULT_PRESET)
+    network = preset.networks["gaussian"]
+    changed = {
+        "step_sizes": network.step_sizes[:40], "l1_iterations": 10, "coupling": coupling,
+    }  # fmt: skip
+    return preset.model_copy(update={"networks": {"gaussian": network.model_copy(update=changed)}})
+
+
+@pytest.fixture(scope="module")
+def lasting():
+    """Frames in which molecules stay on."""
+    return simulate("random", frames=6, shape=(16, 20), density_per_um2=4, on_frames=8, seed=8)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_batches_do_not_change_the_result(small, batch, monkeypatch):
-    stack = as_stack(small.stack)
-    expected = run_to_end(reconstruct(stack, quick()))
+@pytest.mark.parametrize("coupling", [0.0, 5.0])
+def test_batches_do_not_change_the_result(lasting, coupling, batch, monkeypatch):
+    stack, preset = as_stack(lasting.stack), a_preset(coupling)
+    expected = run_to_end(reconstruct(stack, quick(), preset))
     monkeypatch.setattr(module, "_batch_size", lambda _setup: batch)
-    result = run_to_end(reconstruct(stack, quick()))
+    result = run_to_end(reconstruct(stack, quick(), preset))
     np.testing.assert_allclose(result.image, expected.image, rtol=1e-3, atol=0.05)
     assert len(result.localizations) == len(expected.localizations)
+
+
+def test_frames_on_both_sides_of_one_left_out_are_no_neighbours(lasting, tmp_path):
+    spoilt = np.insert(lasting.stack, 3, 0, axis=0)
+    path, images = tmp_path / "frames.tif", {}
+    for part in (slice(0, 7), slice(0, 3), slice(4, 7)):
+        job = reconstruct(as_stack(spoilt), quick(), a_preset(5.0), frames=part, save_frames=path)
+        run_to_end(job)
+        images[part.start, part.stop] = tifffile.imread(path)
+    assert not images[0, 7][3].any()
+    for start, stop in ((0, 3), (4, 7)):
+        whole = images[0, 7][start:stop]
+        np.testing.assert_allclose(whole, images[start, stop], rtol=1e-3, atol=0.05)
+    # but neighbours do matter where nothing is left out
+    run_to_end(reconstruct(as_stack(lasting.stack), quick(), a_preset(5.0), save_frames=path))
+    assert abs(tifffile.imread(path)[2] - images[0, 7][2]).max() > 0.5
 
 
 def test_every_frame_is_written_as_it_comes(small, tmp_path):
