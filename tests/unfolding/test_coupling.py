@@ -12,7 +12,12 @@ from pydantic import ValidationError
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.settings.terms import FIDELITIES, PENALTIES
 from napari_unfold.unfolding.classical import classical_parameters
-from napari_unfold.unfolding.coupling import light_of_neighbours, weight_factor
+from napari_unfold.unfolding.coupling import (
+    light_of_neighbours,
+    remitted_curvature,
+    remitted_slope,
+    support,
+)
 from napari_unfold.unfolding.inference import coupled_iterates, final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -51,17 +56,26 @@ def run(network, y, b, follows):
         return network(y, b, follows)
 
 
-def test_a_typical_molecule_in_a_neighbour_divides_the_weight_by_one_plus_c():
+def test_a_typical_molecule_in_a_neighbour_divides_the_slope_at_zero_by_one_plus_c():
     x = torch.zeros(3, 15, 15, dtype=DOUBLE)
     x[0, 7, 7] = 50.0
     light = light_of_neighbours(x, all_follow(x))
-    factor = weight_factor(light / 50.0, 4.0)
-    assert factor[1, 7, 7].item() == pytest.approx(1 / 5)
-    assert factor[1, 0, 0].item() == 1.0
-    assert (factor[[0, 2]] == 1.0).all()
+    slope = 1.0 - support(light / 50.0, 4.0) * remitted_slope(torch.zeros_like(x), 50.0)
+    assert slope[1, 7, 7].item() == pytest.approx(1 / 5)
+    assert slope[1, 0, 0].item() == 1.0
+    assert (slope[[0, 2]] == 1.0).all()
     # within a fine pixel it is seen too, farther away it is not
-    assert factor[1, 7, 8].item() < 0.5
-    assert factor[1, 7, 11].item() == 1.0
+    assert slope[1, 7, 8].item() < 0.5
+    assert slope[1, 7, 11].item() == 1.0
+
+
+def test_what_is_remitted_is_a_logarithm_of_the_light():
+    x = torch.linspace(0.5, 200.0, 50, dtype=DOUBLE, requires_grad=True)
+    (slope,) = torch.autograd.grad((50.0 * (x / 50.0).log1p()).sum(), x)
+    torch.testing.assert_close(remitted_slope(x, 50.0), slope)
+    (curvature,) = torch.autograd.grad(remitted_slope(x, 50.0).sum(), x)
+    torch.testing.assert_close(remitted_curvature(x, 50.0), curvature)
+    assert remitted_slope(-x, 50.0).eq(1.0).all()  # as at zero
 
 
 def test_both_neighbours_count():
@@ -161,18 +175,17 @@ def test_it_does_not_matter_where_batches_begin(frames_at_once):
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 def test_a_faint_molecule_keeps_its_light_where_its_neighbours_are_bright(fidelity):
-    """Alone, it loses a part to the penalty, or all."""
+    """Alone, it loses a part to the penalty, or all; what is remitted gives too much, but less."""
     operator = SeparableOperator((11, 11), 3, 1.1, dtype=DOUBLE)
     x = torch.zeros(3, 33, 33, dtype=DOUBLE)
     x[:, 16, 16] = torch.tensor([PHOTONS, 0.25 * PHOTONS, PHOTONS])
     y, b = operator.forward(x) + BACKGROUND, torch.full((11, 11), BACKGROUND, dtype=DOUBLE)
     lost = []
-    for coupling in (0.0, 10.0):
+    for coupling in (0.0, 1.0):
         network, _ = a_network(operator, coupling, fidelity, iterations=400)
         near = run(network, y, b, all_follow(y))[1, 14:19, 14:19]
         lost.append(abs(1.0 - near.sum().item() / (0.25 * PHOTONS)))
-    assert lost[1] < 0.25
-    assert lost[1] < 0.5 * lost[0]
+    assert lost[1] < 0.8 * lost[0]
 
 
 def test_neighbours_make_no_light_of_their_own():

@@ -14,7 +14,12 @@ from typing import Any
 
 import torch
 
-from napari_unfold.unfolding.coupling import light_of_neighbours, weight_factor
+from napari_unfold.unfolding.coupling import (
+    light_of_neighbours,
+    remitted_curvature,
+    remitted_slope,
+    support,
+)
 from napari_unfold.unfolding.inference import Tick, coupled_iterates
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
 from napari_unfold.unfolding.projection import projection_slope, smoothed_projection
@@ -99,9 +104,9 @@ class _Unrolled(torch.autograd.Function):
 
 
 class _Coupling:
-    """How the weights of pixels depend on the images of frames that were left alone.
+    """How the support of pixels depends on the images of frames that were left alone.
 
-    With ``w = 1 / (1 + c n / B)``: ``dw/dc = -w^2 n / B`` and ``dw/dn = -w^2 c / B``.
+    With ``v = c n / (B + c n)``: ``dv/dc = (1 - v)^2 n / B`` and ``dv/dn = (1 - v)^2 c / B``.
     """
 
     def __init__(
@@ -110,17 +115,29 @@ class _Coupling:
         self.begins, self.follows = network.iterations_alone, follows
         self.unit, self.strength = network.molecule_photons, network.coupling.item()
         self.light = light_of_neighbours(alone, follows).div_(self.unit)
-        self.factor = weight_factor(self.light, self.strength)
-        self.by_factor = torch.zeros_like(self.factor)
+        self.support = support(self.light, self.strength)
+        self.by_support = torch.zeros_like(self.support)
+
+    def slope(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of what is remitted, without its support."""
+        return remitted_slope(z, self.unit)
+
+    def curvature(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the second derivative of what is remitted."""
+        return remitted_curvature(z, self.unit).mul_(self.support)
 
     def by_coupling(self) -> torch.Tensor:
         """Return the derivative by c."""
-        return -_dot(self.by_factor * self.factor.square(), self.light)
+        return _dot(self._by_product(), self.light)
 
     def by_images(self) -> torch.Tensor:
         """Return the derivative by the images."""
-        by_light = self.factor.square().mul_(self.by_factor).mul_(-self.strength / self.unit)
+        by_light = self._by_product().mul_(self.strength / self.unit)
         return light_of_neighbours(by_light, self.follows)
+
+    def _by_product(self) -> torch.Tensor:
+        """Return the derivative by ``c n / B``."""
+        return (1.0 - self.support).square_().mul_(self.by_support)
 
 
 class _Adjoint:
@@ -157,10 +174,12 @@ class _Adjoint:
             z = torch.add(x, x - previous, alpha=inertia(k))
             light = network.operator.forward(z)
             misfit = network.fidelity.residual(light, self.y, self.b)
-            slope = network.penalty(k).gradient(z).mul_(self.weight)
+            slope = network.penalty(k).gradient(z)
             if coupling := self.coupled(k):
-                slope.mul_(coupling.factor)
-            t = z.sub(slope.add_(network.operator.adjoint(misfit)), alpha=self.steps[k])
+                slope.addcmul_(coupling.support, coupling.slope(z), value=-1.0)
+            t = z.sub(
+                slope.mul_(self.weight).add_(network.operator.adjoint(misfit)), alpha=self.steps[k]
+            )
             points.append((z, t, light))
             previous, x = x, smoothed_projection(t, network.projection_width)
         return points
@@ -174,18 +193,20 @@ class _Adjoint:
         network, penalty, step = self.network, self.network.penalty(k), self.steps[k]
         by_t = projection_slope(t, network.projection_width).mul_(self.by_x)
         self.total["step_sizes"][k] = -_dot(by_t, z - t) / step
-        slope, by_slope = penalty.gradient(z), by_t
+        slope, bend = penalty.gradient(z), penalty.curvature(z)
         if coupling := self.coupled(k):
-            coupling.by_factor.addcmul_(by_t, slope, value=-step * self.weight)
-            by_slope = by_t * coupling.factor
-        self.total["weight"] -= step * _dot(by_slope, slope)
+            remitted = coupling.slope(z)
+            slope.addcmul_(coupling.support, remitted, value=-1.0)
+            bend.sub_(coupling.curvature(z))
+            coupling.by_support.addcmul_(by_t, remitted, value=step * self.weight)
+        self.total["weight"] -= step * _dot(by_t, slope)
         for name, by_parameter in penalty.gradient_by_parameters(z).items():
-            share = step * self.weight * _dot(by_slope, by_parameter)
+            share = step * self.weight * _dot(by_t, by_parameter)
             self.total[f"penalty_parameters.{name}"] -= share
         # (1 - alpha D^2 F(z)) applied to the gradient by t
         curvature = network.fidelity.curvature(light, self.y, self.b)
         bent = network.operator.adjoint(network.operator.forward(by_t) * curvature)
-        bent.addcmul_(penalty.curvature(z), by_slope, value=self.weight)
+        bent.addcmul_(bend, by_t, value=self.weight)
         by_z = by_t.sub_(bent, alpha=step)
         beta = inertia(k)
         self.by_x = self.by_previous.add_(by_z, alpha=1.0 + beta)

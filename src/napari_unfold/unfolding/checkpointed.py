@@ -55,21 +55,21 @@ class _Checkpointed(torch.autograd.Function):
         iterations = len(network.step_sizes)
         block = math.ceil(math.sqrt(iterations))
         x = previous = torch.zeros_like(network.operator.adjoint(y))
-        factor = y.new_ones(())
+        supported = y.new_zeros(())
         starts = []
         for k in range(iterations):
             if k % block == 0:
-                starts.append((k, x, previous, factor))
+                starts.append((k, x, previous, supported))
             if k == network.iterations_alone and follows is not None:
-                factor = network.weight_factor(x, follows)
-            previous, x = x, network.iteration(k, x, previous, y, b, factor)
+                supported = network.support(x, follows)
+            previous, x = x, network.iteration(k, x, previous, y, b, supported)
         ctx.network, ctx.y, ctx.b, ctx.follows = network, y, b, follows
-        ctx.parameters, ctx.starts, ctx.block, ctx.factor = parameters, starts, block, factor
+        ctx.parameters, ctx.starts, ctx.block, ctx.supported = parameters, starts, block, supported
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        by_state = [gradients[0], torch.zeros_like(gradients[0]), torch.zeros_like(ctx.factor)]
+        by_state = [gradients[0], torch.zeros_like(gradients[0]), torch.zeros_like(ctx.supported)]
         total = [torch.zeros_like(p) for p in ctx.parameters]
         network, y, b, follows = ctx.network, ctx.y, ctx.b, ctx.follows
         iterations = len(network.step_sizes)
@@ -77,13 +77,13 @@ class _Checkpointed(torch.autograd.Function):
             first, *begin = ctx.starts.pop()
             begin = [t.detach().requires_grad_() for t in begin]
             with torch.enable_grad():
-                x, previous, factor = begin
+                x, previous, supported = begin
                 for k in range(first, min(first + ctx.block, iterations)):
                     if k == network.iterations_alone and follows is not None:
-                        factor = network.weight_factor(x, follows)
-                    previous, x = x, network.iteration(k, x, previous, y, b, factor)
+                        supported = network.support(x, follows)
+                    previous, x = x, network.iteration(k, x, previous, y, b, supported)
             by_all = torch.autograd.grad(
-                (x, previous, factor),
+                (x, previous, supported),
                 (*begin, *ctx.parameters),
                 by_state,
                 allow_unused=True,

@@ -1,17 +1,24 @@
 """Neighbouring frames coupled: a molecule that is on in them is cheaper here.
 
-As the log-sum penalty is an l1 norm reweighted by the light of the pixel itself, the weight of a
-pixel is lowered by the light that was found there one frame before and one frame after::
+A part of the penalty is remitted where light was found one frame before or one frame after: with
+the penalty ``phi``, its weight ``lambda`` and the photons B of a typical molecule, the energy of
+frame t has instead of ``lambda sum_i phi(x_i)``::
 
-    lambda_ti = lambda w_ti,    w_ti = 1 / (1 + c n_ti / B),    n_t = S (x_{t-1} + x_{t+1})
+    lambda sum_i phi(x_i) - v_ti B log(1 + x_i / B),    v_t = c n_t / (B + c n_t),
+    n_t = S (x_{t-1} + x_{t+1})
 
-``c >= 0`` is the coupling and B the photons of a typical molecule, so that a typical molecule in
-one of the neighbours divides the weight by ``1 + c``; ``c = 0`` is the network of single frames. S
-gathers the light within about a fine pixel, over which a molecule that stays is found elsewhere.
+``c >= 0`` is the coupling, and S gathers the light within about a fine pixel, over which a molecule
+that stays is found elsewhere. Where there is no light yet this is the reweighted l1 norm: a typical
+molecule in one of the neighbours divides the weight by ``1 + c``. ``c = 0`` is the network of
+single frames.
+
+What is remitted is almost linear up to a typical molecule, so that light spread over several pixels
+still costs more than in one: to multiply the whole log-sum penalty by ``1 - v`` blurs what is found
+(`docs/architecture.md`). Beyond, it grows too slowly to make light that the data do not support.
 
 The light of the neighbours is taken once, when frames have had half of their iterations alone, and
 stays. A frame therefore depends on one neighbour on each side and on no other, wherever a batch
-begins, and what the coupling sees does not depend on what it does.
+begins.
 """
 
 from __future__ import annotations
@@ -56,8 +63,8 @@ def light_of_neighbours(x: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
     return functional.conv2d(around, kernel.view(1, 1, 1, -1), padding=(0, half))[:, 0]
 
 
-def weight_factor(light: torch.Tensor, coupling: torch.Tensor | float) -> torch.Tensor:
-    """Return ``w = 1 / (1 + c n)``.
+def support(light: torch.Tensor, coupling: torch.Tensor | float) -> torch.Tensor:
+    """Return ``v = c n / (1 + c n)``, the share of the penalty's slope that is remitted at zero.
 
     Parameters
     ----------
@@ -66,4 +73,15 @@ def weight_factor(light: torch.Tensor, coupling: torch.Tensor | float) -> torch.
     coupling : tensor or float
         c.
     """
-    return 1.0 / (1.0 + coupling * light)
+    supported = coupling * light
+    return supported / (1.0 + supported)
+
+
+def remitted_slope(x: torch.Tensor, molecule_photons: float) -> torch.Tensor:
+    """Return the derivative of ``B log(1 + x_i / B)``, evaluated at ``max(x_i, 0)``."""
+    return molecule_photons / (x.clamp(min=0.0) + molecule_photons)
+
+
+def remitted_curvature(x: torch.Tensor, molecule_photons: float) -> torch.Tensor:
+    """Return the derivative of `remitted_slope` by ``x_i``."""
+    return -molecule_photons * (x > 0) / (x.clamp(min=0.0) + molecule_photons).square_()

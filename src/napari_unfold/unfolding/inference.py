@@ -25,7 +25,7 @@ def iterates_in_place(
     b: torch.Tensor,
     span: slice = slice(None),
     start: State | None = None,
-    factor: torch.Tensor | None = None,
+    supported: torch.Tensor | None = None,
 ) -> Iterator[torch.Tensor]:
     """Yield ``x^1 .. x^K``; a yielded tensor is overwritten two iterations later.
 
@@ -40,8 +40,8 @@ def iterates_in_place(
         Which of the K iterations.
     start : tuple of tensor (..., qY, qX), optional
         The last two iterates before; zero by default. Not written to.
-    factor : tensor (..., qY, qX), optional
-        Of the weight of every pixel.
+    supported : tensor (..., qY, qX), optional
+        How far neighbouring frames support every pixel.
 
     Yields
     ------
@@ -56,6 +56,9 @@ def iterates_in_place(
     with torch.no_grad():
         x = torch.zeros_like(operator.adjoint(y))
         previous, z, scratch = (torch.zeros_like(x) for _ in range(3))
+        remitted = None
+        if supported is not None:
+            remitted = supported * (weight * network.molecule_photons)
         if start is not None:
             x.copy_(start[0])
             previous.copy_(start[1])
@@ -65,8 +68,11 @@ def iterates_in_place(
             torch.sub(x, previous, out=z).mul_(inertia(k)).add_(x)
             misfit = network.fidelity.residual(operator.forward(z), y, b)
             gradient = operator.adjoint(misfit, out=previous)
+            if remitted is not None:
+                torch.clamp(z, min=0.0, out=scratch).add_(network.molecule_photons)
+                gradient.sub_(torch.div(remitted, scratch, out=scratch))
             penalty = early if k < network.l1_iterations else late
-            penalty.descend(z, step * weight, scratch, factor)
+            penalty.descend(z, step * weight, scratch)
             z.sub_(gradient, alpha=step)
             # smoothed projection: width s^2 (2 - s) up to the width, the identity beyond
             s = torch.mul(z, 1.0 / width, out=scratch).clamp_(0.0, 1.0)
@@ -111,9 +117,9 @@ def coupled_iterates(
         previous, x = x, iterate
         yield x
     with torch.no_grad():
-        factor = network.weight_factor(x, follows)[wanted]
-    start = x[wanted], previous[wanted]
-    yield from iterates_in_place(network, y[wanted], b[wanted], slice(alone, None), start, factor)
+        supported = network.support(x, follows)[wanted]
+    start, rest = (x[wanted], previous[wanted]), slice(alone, None)
+    yield from iterates_in_place(network, y[wanted], b[wanted], rest, start, supported)
 
 
 def final_iterate(

@@ -11,7 +11,8 @@ from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.unfolding.coupling import (
     iterations_alone,
     light_of_neighbours,
-    weight_factor,
+    remitted_slope,
+    support,
 )
 from napari_unfold.unfolding.fidelity import fidelity_named
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -103,17 +104,16 @@ class UnfoldedNetwork(nn.Module):
             Molecule image in photons per fine pixel.
         """
         x = previous = torch.zeros_like(self.operator.adjoint(y))
-        factor = y.new_ones(())
+        supported = y.new_zeros(())
         for k in range(len(self.step_sizes)):
             if k == self.iterations_alone and follows is not None:
-                factor = self.weight_factor(x, follows)
-            previous, x = x, self.iteration(k, x, previous, y, b, factor)
+                supported = self.support(x, follows)
+            previous, x = x, self.iteration(k, x, previous, y, b, supported)
             yield x
 
-    def weight_factor(self, x: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
-        """Return the factor of the weight of every pixel, for images `x` of frames left alone."""
-        light = light_of_neighbours(x, follows) / self.molecule_photons
-        return weight_factor(light, self.coupling)
+    def support(self, x: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+        """Return how far neighbours support every pixel, for images `x` of frames left alone."""
+        return support(light_of_neighbours(x, follows) / self.molecule_photons, self.coupling)
 
     def iteration(
         self,
@@ -122,16 +122,16 @@ class UnfoldedNetwork(nn.Module):
         previous: torch.Tensor,
         y: torch.Tensor,
         b: torch.Tensor,
-        factor: torch.Tensor,
+        supported: torch.Tensor,
     ) -> torch.Tensor:
         """Return ``x^(k+1)`` from ``x^k`` and ``x^(k-1)``: the loop of Algorithm 1.
 
-        The weight is multiplied by `factor`, one number or an image.
+        What is `supported` by neighbouring frames is an image, or zero.
         """
         z = x + inertia(k) * (x - previous)
         misfit = self.fidelity.residual(self.operator.forward(z), y, b)
-        slope = self.weight * factor * self.penalty(k).gradient(z)
-        gradient = self.operator.adjoint(misfit) + slope
+        slope = self.penalty(k).gradient(z) - supported * remitted_slope(z, self.molecule_photons)
+        gradient = self.operator.adjoint(misfit) + self.weight * slope
         return smoothed_projection(z - self.step(k) * gradient, self.projection_width)
 
     def step(self, k: int) -> torch.Tensor:

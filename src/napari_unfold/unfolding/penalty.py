@@ -78,20 +78,10 @@ class Penalty(ABC):
         del x
         return {}
 
-    def descend(
-        self,
-        z: torch.Tensor,
-        step: float,
-        scratch: torch.Tensor,
-        factor: torch.Tensor | None = None,
-    ) -> None:
-        """Subtract ``step * gradient(z)``, of each pixel times `factor`, from `z` in place.
-
-        `scratch` may be written over.
-        """
+    def descend(self, z: torch.Tensor, step: float, scratch: torch.Tensor) -> None:
+        """Subtract ``step * gradient(z)`` from `z` in place; `scratch` may be written over."""
         del scratch
-        gradient = self.gradient(z)
-        z.sub_(gradient if factor is None else gradient.mul_(factor), alpha=step)
+        z.sub_(self.gradient(z), alpha=step)
 
     @staticmethod
     def l1_iterations(iterations: int) -> int:

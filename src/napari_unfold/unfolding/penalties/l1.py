@@ -25,19 +25,10 @@ class L1Penalty(Penalty):
         """Zero."""
         return x.new_zeros(x.shape)
 
-    def descend(
-        self,
-        z: torch.Tensor,
-        step: float,
-        scratch: torch.Tensor,
-        factor: torch.Tensor | None = None,
-    ) -> None:
-        """Subtract `step` everywhere, or `step` times the factor of each pixel."""
+    def descend(self, z: torch.Tensor, step: float, scratch: torch.Tensor) -> None:
+        """Subtract `step` everywhere."""
         del scratch
-        if factor is None:
-            z.sub_(step)
-        else:
-            z.sub_(factor, alpha=step)
+        z.sub_(step)
 
     @staticmethod
     def l1_iterations(iterations: int) -> int:

@@ -47,18 +47,10 @@ class LogSumPenalty(Penalty):
         light = x.clamp(min=0.0)
         return {"bend_photons": light / (light + self.bend_photons).square_()}
 
-    def descend(
-        self,
-        z: torch.Tensor,
-        step: float,
-        scratch: torch.Tensor,
-        factor: torch.Tensor | None = None,
-    ) -> None:
-        """Subtract ``step p / (z_i + p)``, times the factor of each pixel."""
+    def descend(self, z: torch.Tensor, step: float, scratch: torch.Tensor) -> None:
+        """Subtract ``step p / (z_i + p)``."""
         import torch  # not before: presets that name this penalty are listed without it
 
         p = float(self.bend_photons)
         torch.clamp(z, min=0.0, out=scratch).add_(p).reciprocal_()
-        if factor is not None:
-            scratch.mul_(factor)
         z.sub_(scratch, alpha=step * p)
