@@ -119,8 +119,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Coupling of neighbouring frames.")
     parser.add_argument("--steps", type=int, default=12, help="learning steps")
     parser.add_argument("--frames", type=int, default=50, help="of every stack")
+    parser.add_argument("--no-learning", action="store_true", help="print the table only")
     arguments = parser.parse_args()
-    for density in DENSITIES_PER_UM2:
+    for density in () if arguments.no_learning else DENSITIES_PER_UM2:
         for on in ON_FRAMES:
             result = learned(on, density, arguments.steps)
             first, best = result.history[0], result.history[result.best]
@@ -131,6 +132,10 @@ def main() -> None:
                 flush=True,
             )
     print(HEADER)
+    for true in (true for true in ACQUISITIONS if true.name in STACKS):
+        frames, truth = true.load()
+        span = range(len(frames))[true.frames or slice(None)][: arguments.frames]
+        judge(true.name, frames, truth, Conditions().recipe(true), span)
     for density in DENSITIES_PER_UM2:
         for on in (None, *ON_FRAMES):
             scene = Scene(
@@ -141,10 +146,6 @@ def main() -> None:
             recipe = made.recipe.model_copy(update={"background": Background()})
             name = f"random, {density:g}/um2, on for {on or 'one':.3}"
             judge(name, made.stack, made.truth, recipe, range(arguments.frames))
-    for true in (true for true in ACQUISITIONS if true.name in STACKS):
-        frames, truth = true.load()
-        span = range(len(frames))[true.frames or slice(None)][: arguments.frames]
-        judge(true.name, frames, truth, Conditions().recipe(true), span)
 
 
 if __name__ == "__main__":
