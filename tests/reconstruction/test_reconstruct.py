@@ -10,11 +10,13 @@ import tifffile
 import torch
 
 from napari_unfold.errors import InputError, OutOfMemoryError
+from napari_unfold.estimation.observe import observe_molecules
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.jobs import Note, Preview, Progress, Stage, run_to_end
 from napari_unfold.reconstruction import reconstruct as module
+from napari_unfold.reconstruction.prepare import prepare
 from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
@@ -184,6 +186,15 @@ def test_batches_do_not_change_the_result(lasting, coupling, batch, monkeypatch)
     result = run_to_end(reconstruct(stack, quick(), preset))
     np.testing.assert_allclose(result.image, expected.image, rtol=1e-3, atol=0.05)
     assert len(result.localizations) == len(expected.localizations)
+
+
+def test_the_coupling_of_a_preset_can_be_left_out(lasting):
+    seen = run_to_end(observe_molecules(as_stack(lasting.stack), quick(), slice(None)))
+    cpu = torch.device("cpu")
+    setups = [prepare(seen, a_preset(5.0), cpu, coupled=coupled) for coupled in (True, False)]
+    assert [s.parameters.coupling for s in setups] == [5.0, 0.0]
+    assert [s.with_neighbours(2, 4, 5) for s in setups] == [(1, 5), (2, 4)]
+    assert [s.with_neighbours(0, 5, 5) for s in setups] == [(0, 5), (0, 5)]
 
 
 def test_frames_on_both_sides_of_one_left_out_are_no_neighbours(lasting, tmp_path):
