@@ -11,6 +11,7 @@ import torch
 
 from napari_unfold.errors import InputError, OutOfMemoryError
 from napari_unfold.estimation.observe import observe_molecules
+from napari_unfold.files.localizations import read_localizations
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack, as_stack
@@ -385,3 +386,46 @@ def test_settings_of_localization_are_used(small):
     bright = quick(localization=Localization(min_photons_fraction=1.0))
     table = run_to_end(reconstruct(as_stack(small.stack), bright)).localizations
     assert table["photons"].min() >= 1500
+
+
+@pytest.fixture(scope="module")
+def staying():
+    """Thirty molecules in view that stay on for eight frames in the mean."""
+    return simulate("random", frames=70, shape=(24, 24), density_per_um2=1, on_frames=8, seed=9)
+
+
+def reconstructed(made, follow):
+    recipe = quick(localization=Localization(follow=follow))
+    notes = []
+    job = reconstruct(as_stack(made.stack), recipe)
+    result = run_to_end(job, lambda e: notes.append(e.text) if isinstance(e, Note) else None)
+    return result, notes
+
+
+@pytest.mark.slow
+def test_molecules_that_stay_on_are_fitted_as_one(staying, tmp_path):
+    single, _ = reconstructed(staying, "off")
+    followed, notes = reconstructed(staying, "auto")
+    assert "track" not in single.localizations
+    assert single.molecules is None
+    assert any("Molecules stay on for about" in note for note in notes)
+    assert notes == followed.record["notes"][-len(notes) :]
+    before, after = (
+        evaluate(r.localizations, staying.truth, (50.0,))[0] for r in (single, followed)
+    )
+    assert after.jaccard > before.jaccard
+    assert after.rmse_nm < 0.7 * before.rmse_nm
+    followed.save(tmp_path)
+    assert len(read_localizations(tmp_path / "molecules.csv")) == len(followed.molecules)
+    single.save(tmp_path / "single")
+    assert not (tmp_path / "single" / "molecules.csv").exists()
+
+
+def test_frames_that_show_other_molecules_each_are_left_to_themselves(small):
+    (automatic, _), (off, _) = (reconstructed(small, follow) for follow in ("auto", "off"))
+    pd.testing.assert_frame_equal(automatic.localizations, off.localizations)
+
+
+def test_that_too_few_molecules_can_be_followed_is_said(small):
+    _, notes = reconstructed(small, "on")
+    assert any("stay on" in note or "Too few" in note for note in notes)

@@ -66,6 +66,8 @@ _THUNDERSTORM = {
     "uncertainty_y": "uncertainty_y_nm",
     "uncertainty_intensity": "uncertainty_photons",
     "detections": "detections",
+    "track": "track",
+    "last_frame": "last_frame",
     "quality": "quality",
 }
 _CHALLENGE = {"frame": "frame", "xnano": "x_nm", "ynano": "y_nm", "intensity": "photons"}

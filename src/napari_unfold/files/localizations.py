@@ -61,10 +61,9 @@ def read_localizations(
     for name in FRAME_NUMBERS & set(table):
         table[name] -= layout.dialect.first_frame
     _convert_units(path, layout, sources, table, pixel_size_nm)
-    if "detections" in table:
-        table["detections"] = table["detections"].fillna(1)
     optional = [name for name in sources if name not in REQUIRED]
     table[optional] = table[optional].replace([np.inf, -np.inf], np.nan)
+    _fill_whole_numbers(table)
     return validate(table) if len(table) else empty_table()
 
 
@@ -102,6 +101,16 @@ def write_localizations(table: pd.DataFrame, path: str | Path) -> None:
             quoting=csv.QUOTE_NONE,
             lineterminator="\n",
         )
+
+
+def _fill_whole_numbers(table: pd.DataFrame) -> None:
+    """Replace what is missing in columns that cannot say so; tracks make sense for all or none."""
+    if "detections" in table:
+        table["detections"] = table["detections"].fillna(1)
+    if "last_frame" in table:
+        table["last_frame"] = table["last_frame"].fillna(table["frame"])
+    if "track" in table and table["track"].isna().any():
+        table.drop(columns="track", inplace=True)
 
 
 def _first_lines(path: Path) -> list[str]:
