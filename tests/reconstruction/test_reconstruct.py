@@ -215,7 +215,7 @@ def test_memory_does_not_grow_with_the_number_of_frames():
 
 @pytest.mark.slow
 def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
-    original, sizes = module.iterates_in_place, []
+    original, sizes = module.unfold, []
 
     def hungry(network, y, b):
         sizes.append(len(y))
@@ -224,7 +224,7 @@ def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
         return original(network, y, b)
 
     expected = run_to_end(reconstruct(as_stack(small.stack), quick()))
-    monkeypatch.setattr(module, "iterates_in_place", hungry)
+    monkeypatch.setattr(module, "unfold", hungry)
     monkeypatch.setattr(module, "_batch_size", lambda _setup: 4)
     events = []
     result = run_to_end(reconstruct(as_stack(small.stack), quick()), events.append)
@@ -237,7 +237,7 @@ def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
     def too_hungry(network, y, b):
         raise MemoryError
 
-    monkeypatch.setattr(module, "iterates_in_place", too_hungry)
+    monkeypatch.setattr(module, "unfold", too_hungry)
     with pytest.raises(OutOfMemoryError, match=r"does not fit into the memory.*Crop"):
         run_to_end(reconstruct(as_stack(small.stack), quick()))
 

@@ -42,12 +42,12 @@ from napari_unfold.localization.fit_quality import FitQuality
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
-from napari_unfold.unfolding.inference import iterates_in_place
+from napari_unfold.unfolding.inference import unfold
 
 T = TypeVar("T")
 
-MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
-"""For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
+MEMORY_BUDGET_BYTES = {"cpu": 2**26, "cuda": 2**31}
+"""For the fine images of a batch: enough for tiles of many frames to be computed together."""
 FINE_IMAGES_PER_FRAME = 12
 
 LOCALIZATION_SHARE = 0.3
@@ -228,11 +228,10 @@ def _unfold(
         return Progress(start + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
-    iterates = iterates_in_place(setup.network, y + pedestal, b + pedestal)
-    for k in range(setup.parameters.iterations):
-        x = next(iterates)
-        if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
-            yield event
+    x = yield from translated(
+        unfold(setup.network, y + pedestal, b + pedestal),
+        lambda share: progress((1 - LOCALIZATION_SHARE) * share),
+    )
     found = yield from translated(
         setup.localizer(x, y, b, ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
