@@ -43,6 +43,7 @@ from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.inference import unfold
+from napari_unfold.unfolding.tiles import missing
 
 T = TypeVar("T")
 
@@ -160,6 +161,10 @@ def reconstruct(
     seen = yield from observe_molecules(usable, recipe, slice(None))
     seen.notes[:0] = told
     setup = prepare(seen, preset, chosen)
+    lack = missing(setup.network)
+    if lack and chosen.type == "cpu":
+        seen.notes.append(f"The network runs in its slower form: the fast one needs {lack}")
+        yield Note(seen.notes[-1])
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)

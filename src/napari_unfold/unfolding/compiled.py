@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float32]
 Integers: TypeAlias = NDArray[np.int64]
 
-CHECK_EVERY = 10
-"""Iterations after which rows that went dark are looked at again."""
+CHECK_EVERY = 4
+"""Iterations after which rows that went dark are looked at again; light may return so much late."""
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -91,14 +91,15 @@ def unfold_tiles(
     frames = np.ascontiguousarray(y.detach().numpy().reshape(shape))
     background = np.ascontiguousarray(np.broadcast_to(b.detach().numpy(), y.shape).reshape(shape))
     work = _Work(network, frames, background)
-    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        try:
-            yield from _shares(pool, work.look, range(len(frames)), 0.0)
-            boxes = work.cut()
-            yield from _shares(pool, work.iterate, groups_of(boxes, network.operator.upsampling))
-        finally:
-            work.stop[0] = True
-            pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(max_workers=torch.get_num_threads())
+    try:
+        yield from _shares(pool, work.look, range(len(frames)), 0.0)
+        boxes = work.cut()
+        yield from _shares(pool, work.iterate, groups_of(boxes, network.operator.upsampling))
+    finally:
+        work.stop[0] = True
+        # a thread may just be compiling for the first time, which cannot be stopped
+        pool.shutdown(wait=False, cancel_futures=True)
     return torch.from_numpy(work.x).reshape(*y.shape[:-2], *work.x.shape[-2:])
 
 
