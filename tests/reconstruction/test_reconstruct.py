@@ -260,7 +260,7 @@ def test_memory_does_not_grow_with_the_number_of_frames():
 
 @pytest.mark.slow
 def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
-    original, sizes = module.coupled_iterates, []
+    original, sizes = module.unfold, []
 
     def hungry(network, y, b, follows, wanted):
         sizes.append(len(y))
@@ -269,7 +269,7 @@ def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
         return original(network, y, b, follows, wanted)
 
     expected = run_to_end(reconstruct(as_stack(small.stack), quick()))
-    monkeypatch.setattr(module, "coupled_iterates", hungry)
+    monkeypatch.setattr(module, "unfold", hungry)
     monkeypatch.setattr(module, "_batch_size", lambda _setup: 4)
     events = []
     result = run_to_end(reconstruct(as_stack(small.stack), quick()), events.append)
@@ -282,7 +282,7 @@ def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
     def too_hungry(network, y, b, follows, wanted):
         raise MemoryError
 
-    monkeypatch.setattr(module, "coupled_iterates", too_hungry)
+    monkeypatch.setattr(module, "unfold", too_hungry)
     with pytest.raises(OutOfMemoryError, match=r"does not fit into the memory.*Crop"):
         run_to_end(reconstruct(as_stack(small.stack), quick()))
 

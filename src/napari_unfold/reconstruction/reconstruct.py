@@ -45,12 +45,13 @@ from napari_unfold.reconstruction.through_time import ThroughTime
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.tables.molecules import molecules_of
-from napari_unfold.unfolding.inference import coupled_iterates
+from napari_unfold.unfolding.inference import unfold
+from napari_unfold.unfolding.tiles import missing
 
 T = TypeVar("T")
 
-MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
-"""For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
+MEMORY_BUDGET_BYTES = {"cpu": 2**26, "cuda": 2**31}
+"""For the fine images of a batch: enough for tiles of many frames to be computed together."""
 FINE_IMAGES_PER_FRAME = 12
 
 LOCALIZATION_SHARE = 0.3
@@ -172,6 +173,10 @@ def reconstruct(
     seen.notes[:0] = told
     follow = recipe.localization.follow
     setup = prepare(seen, preset, chosen, coupled=follow != "off")
+    lack = missing(setup.network)
+    if lack and chosen.type == "cpu":
+        seen.notes.append(f"The network runs in its slower form: the fast one needs {lack}")
+        yield Note(seen.notes[-1])
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
@@ -249,11 +254,10 @@ def _unfold(
         return Progress(start + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
-    iterates = coupled_iterates(setup.network, y + pedestal, b + pedestal, follows, inner)
-    for k in range(setup.parameters.iterations):
-        x = next(iterates)
-        if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
-            yield event
+    x = yield from translated(
+        unfold(setup.network, y + pedestal, b + pedestal, follows, inner),
+        lambda share: progress((1 - LOCALIZATION_SHARE) * share),
+    )
     found = yield from translated(
         setup.localizer(x, y[inner], b[inner], ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
