@@ -289,9 +289,10 @@ def test_all_truth_dialects_are_understood(folder, tmp_path, run_cli):
         assert json.loads(said)["jaccard"] == 1.0
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.slow
-def test_interrupting_leaves_nothing_behind(folder, tmp_path):
-    """Ctrl-C while it works: status 130, one sentence, an empty folder."""
+def test_interrupting_leaves_nothing_behind(folder, tmp_path, name):
+    """Ctrl-C, or a request to end, while it works: status 130, one sentence, an empty folder."""
     process = subprocess.Popen(
         [
             sys.executable, "-c", "from napari_unfold.cli import main; main()", "reconstruct",
@@ -300,14 +301,55 @@ def test_interrupting_leaves_nothing_behind(folder, tmp_path):
         ],
         stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    while not list(tmp_path.iterdir()):
+    while not list(tmp_path.rglob("frames.tif")):
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     _, error = process.communicate()
     assert process.returncode == 130
     assert error.strip().splitlines()[-1] == "Cancelled; earlier results are as they were."
     assert not list(tmp_path.iterdir())
+
+
+def test_results_do_not_overwrite_what_is_read(folder, tmp_path, refused, run_cli):
+    stack = tmp_path / "reconstruction.tif"
+    stack.write_bytes((folder / "cells.tif").read_bytes())
+    before = stack.read_bytes()
+    table = tmp_path / "a.csv"
+    table.write_text("frame,x_nm,y_nm\n0,5,5\n")
+    maps = tmp_path / "offset.tif"
+    maps.write_bytes(before)
+    for command in (
+        ["reconstruct", stack, *PSF, "--out", tmp_path],
+        ["reconstruct", folder / "cells.tif", *PSF, "--psf-image", stack, "--out", tmp_path],
+        ["fluctuation", stack, *PSF, "--out", tmp_path],
+        ["calibrate-camera", maps, "--out", tmp_path],
+        ["measure-psf", stack, "--out", stack],
+        ["train", stack, table, *PSF, "--out", table],
+        ["simulate", stack, "--psf-image", stack],
+        ["filter", table, "--where", "frame > 0", "--out", table],
+        ["link", table, "--out", table],
+        ["drift", table, "--out", tmp_path / "b.csv", "--curve", table],
+        ["render", stack, "--out", stack],
+    ):
+        assert "is read and would be overwritten" in refused(*command)
+    assert "named twice" in refused("drift", table, "--out", "b.csv", "--curve", "b.csv")
+    assert stack.read_bytes() == maps.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_a_result_folder_holds_one_result(folder, tmp_path, run_cli):
+    """Frames of an earlier run do not stay beside the results of a later one."""
+    common = ("reconstruct", folder / "cells.tif", *PSF, *QUICK, "--out", tmp_path)
+    run_cli(*common, "--save-frames")
+    files = json.loads((tmp_path / "run.json").read_text())["files"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == files
+    assert "frames.tif" in files
+    run_cli(*common)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "localizations.csv", "reconstruction.tif", "run.json",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("tolerance", ["0", "nan", "-5"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import typer
 
@@ -39,10 +42,44 @@ for command in (train, estimate, measure_psf, calibrate_camera, fluctuation):
 
 
 def main() -> None:
-    """Run the command line; errors of the user end with one sentence and exit status 2."""
+    """Run the command line.
+
+    Errors of the user end with one sentence and exit status 2. Ctrl-C, a request to terminate and
+    a closed terminal all cancel the job, which ends with exit status 130.
+    """
     try:
-        app()
+        with _interruptible():
+            app()
     except UnfoldError as error:
         flag = flag_of(error.field)
         typer.echo(f"Error: {error}" + (f" (option {flag})" if flag else ""), err=True)
         sys.exit(2)
+    except _InterruptedError:
+        with suppress(OSError):  # the terminal may be gone
+            typer.echo("Cancelled; earlier results are as they were.", err=True)
+        sys.exit(130)
+
+
+class _InterruptedError(BaseException):
+    """The user wants the program to end; unlike a KeyboardInterrupt it passes through typer."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let signals raise an exception, unless they are to be ignored, as under nohup."""
+
+    def interrupt(*_: object) -> None:
+        raise _InterruptedError
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {one: signal.getsignal(one) for one in known}
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    taken = [one for one, handler in before.items() if handler in usual]
+    for one in taken:
+        signal.signal(one, interrupt)
+    try:
+        yield
+    finally:
+        for one in taken:
+            signal.signal(one, before[one])

@@ -29,16 +29,17 @@ def calibrate_camera(
     that of an sCMOS camera unless another one is stated.
     """
     from napari_unfold.estimation.calibrate_camera import calibrate_camera as job
-    from napari_unfold.files.atomic import output_folder
-    from napari_unfold.files.camera_maps import SETTINGS
+    from napari_unfold.files.camera_maps import SETTINGS, CameraMaps
     from napari_unfold.files.opening import open_stack
+    from napari_unfold.files.result_folder import ResultFolder, keep_apart
 
     camera = stated.section(Camera)
-    output_folder(out)
+    keep_apart([dark, *(flats or ())], [out / name for name in CameraMaps.FILES])
     with ExitStack() as opened:
         first, *others = (opened.enter_context(open_stack(p)) for p in (dark, *(flats or ())))
+        folder = opened.enter_context(ResultFolder(out))
         maps = run_with_progress(job(first, others, camera.known_excess_noise or 1.0))
-    paths = maps.save(out)
+        paths = maps.save(folder)
     options = [
         f"{flag_of(f'camera.{SETTINGS[name]}')} {path}"
         for name, path in zip(maps.given, paths, strict=True)

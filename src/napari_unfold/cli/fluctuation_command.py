@@ -33,19 +33,23 @@ def fluctuation(
 
     Writes mean.tif, variance.tif, reconstruction.tif, psf.tif and run.json.
     """
-    from napari_unfold.files.atomic import output_folder
     from napari_unfold.files.opening import open_stack
+    from napari_unfold.files.result_folder import ResultFolder, keep_apart
     from napari_unfold.fluctuation.sharpen import unfold_fluctuations
+    from napari_unfold.fluctuation.sharpened import FluctuationResult
 
+    outputs = [out / name for name in FluctuationResult.FILES]
+    keep_apart([stack, *stated.files], outputs)
     with open_stack(stack) as opened:
+        keep_apart(opened.files, outputs)
         recipe = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
         settings = stated.section(Fluctuation)
         span = frames_of(frames)
-        output_folder(out)
-        result = run_with_progress(
-            unfold_fluctuations(opened, recipe, settings, frames=span, device=device)
-        )
-        result.save(out)
+        with ResultFolder(out) as folder:
+            result = run_with_progress(
+                unfold_fluctuations(opened, recipe, settings, frames=span, device=device)
+            )
+            result.save(folder)
     for note in result.record["notes"]:
         typer.echo(note)
     typer.echo(

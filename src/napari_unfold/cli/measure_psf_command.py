@@ -24,9 +24,11 @@ def measure_psf(
     from napari_unfold.estimation.sample import frame_range
     from napari_unfold.files.images import write_image
     from napari_unfold.files.opening import open_stack
+    from napari_unfold.files.result_folder import keep_apart
 
     if out.suffix.lower() not in {".tif", ".tiff"}:
         raise UnfoldError(f"'{out}' does not end in .tif", "Give the image a name such as psf.tif")
+    keep_apart([stack], [out])
     with open_stack(stack) as opened:
         recipe = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
         first, last = frame_range(frames_of(frames), opened.shape[0])

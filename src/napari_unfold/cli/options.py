@@ -70,6 +70,12 @@ class Stated:
         """Return the settings of one section; raises `InputError` if one cannot be used."""
         return checked(model, self._merged(model.section_name()))
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that were stated, all of them to be read."""
+        values = [value for section in self.values.values() for value in section.values()]
+        return [value for value in values if isinstance(value, Path)]
+
     def recipe(self, known: Values | None = None) -> Recipe:
         """Return the recipe; raises `InputError` if a setting cannot be used.
 

@@ -36,21 +36,12 @@ def run_with_progress(job: jobs.Job[T], on_event: OnEvent | None = None) -> T:
     -------
     object
         What the job returns.
-
-    Raises
-    ------
-    typer.Exit
-        With status 130 when the user interrupts.
     """
     try:
-        on_terminal = sys.stderr.isatty()
-        run = _run_with_bar if on_terminal else _run_with_notes
+        run = _run_with_bar if sys.stderr.isatty() else _run_with_notes
         return run(job, on_event)
-    except KeyboardInterrupt:
-        # closing the job removes what it had begun to write
-        job.close()
-        typer.echo("Cancelled; earlier results are as they were.", err=True)
-        raise typer.Exit(130) from None
+    finally:
+        job.close()  # an interrupted job removes what it had begun to write
 
 
 def _run_with_notes(job: jobs.Job[T], on_event: OnEvent | None) -> T:

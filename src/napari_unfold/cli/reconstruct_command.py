@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,12 +42,16 @@ def reconstruct(
 
     Upsampling and the settings of the localization are the preset's, unless stated.
     """
-    from napari_unfold.files.atomic import output_folder
     from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
+    from napari_unfold.files.result_folder import ResultFolder, keep_apart
+    from napari_unfold.reconstruction.reconstruct import Reconstruction
     from napari_unfold.reconstruction.reconstruct import reconstruct as job
 
+    outputs = [out / name for name in Reconstruction.FILES]
+    keep_apart([stack, Path(preset or "none"), *stated.files], outputs)
     with open_stack(stack) as opened:
+        keep_apart(opened.files, outputs)
         chosen = None if preset == "none" else load_preset(preset or DEFAULT_PRESET)
         known = {"optics": {"pixel_size_nm": opened.pixel_size_nm}}
         if chosen:
@@ -54,10 +59,10 @@ def reconstruct(
             known["localization"] = chosen.localization.model_dump()
         recipe = stated.recipe(known)
         span = frames_of(frames)
-        output_folder(out)
-        frames_path = out / "frames.tif" if save_frames else None
-        result = run_with_progress(
-            job(opened, recipe, chosen, frames=span, device=device, save_frames=frames_path)
-        )
-        result.save(out)
+        with ResultFolder(out) as folder:
+            frames_path = folder.file("frames.tif") if save_frames else None
+            result = run_with_progress(
+                job(opened, recipe, chosen, frames=span, device=device, save_frames=frames_path)
+            )
+            result.save(folder)
     typer.echo(f"{len(result.localizations)} localizations, written to {out}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +17,6 @@ from napari_unfold.tables.columns import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-_Write = Callable[[Path], None]
 
 TableArgument = Annotated[
     Path, typer.Argument(help="Localization table: ThunderSTORM, Picasso, DECODE, … as CSV.")
@@ -58,8 +55,10 @@ def filter_table(
 ) -> None:
     """Keep the localizations that pass all conditions."""
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.tables.select import conditions_of, select
 
+    keep_apart([table], [out])
     conditions = [condition for text in where for condition in conditions_of(text)]
     localizations = _read(table, camera_pixel_nm)
     keep = select(localizations, conditions)
@@ -75,8 +74,10 @@ def link(
 ) -> None:
     """Link the localizations of molecules that stay on over consecutive frames."""
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.tables.link import link as job
 
+    keep_apart([table], [out])
     settings = stated.section(Linking)
     localizations = _read(table, camera_pixel_nm)
     linked = run_with_progress(job(localizations, settings))
@@ -106,19 +107,22 @@ def drift(
     from napari_unfold.files.curves import write_curve
     from napari_unfold.files.figures import check_figure_name, save_chart
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.files.result_folder import keep_apart
+    from napari_unfold.files.results import Write, save_together
     from napari_unfold.tables.drift import correct_drift
 
+    keep_apart([table], [out, curve, figure])
     settings = stated.section(Drift)
     if figure is not None:
         check_figure_name(figure)
     job = correct_drift(_read(table, camera_pixel_nm), settings)
     found = run_with_progress(job)
-    files: dict[Path | None, _Write] = {
+    files: dict[Path | None, Write] = {
         out: partial(write_localizations, found.table),
         curve: partial(write_curve, found.curve),
         figure: partial(save_chart, found.chart()),
     }
-    _write_together(files)
+    save_together(files)
     x_nm, y_nm = found.range_nm()
     typer.echo(
         f"Drift over {x_nm:.0f} nm in x and {y_nm:.0f} nm in y removed; "
@@ -146,18 +150,21 @@ def frc(
     """Measure the resolution by Fourier ring correlation, at 1/7."""
     from napari_unfold.files.curves import write_curve
     from napari_unfold.files.figures import check_figure_name, save_chart
+    from napari_unfold.files.result_folder import keep_apart
+    from napari_unfold.files.results import Write, save_together
     from napari_unfold.tables.frc import measure_resolution
 
+    keep_apart([table], [curve, figure])
     settings = stated.section(Resolution)
     if figure is not None:
         check_figure_name(figure)
     job = measure_resolution(_read(table, camera_pixel_nm), settings)
     found = run_with_progress(job)
-    files: dict[Path | None, _Write] = {
+    files: dict[Path | None, Write] = {
         curve: partial(write_curve, found.curve),
         figure: partial(save_chart, found.chart()),
     }
-    _write_together(files)
+    save_together(files)
     typer.echo(
         f"Resolution {found.resolution_nm:.1f} nm (Fourier ring correlation at 1/7; halves: "
         f"{found.halves}; pixels of {found.pixel_size_nm:.3g} nm)"
@@ -180,10 +187,12 @@ def render(
 ) -> None:
     """Render localizations as an image that begins at the corner of the camera image."""
     from napari_unfold.files.images import write_image
+    from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.tables.render import render as job
 
     if out.suffix.lower() not in {".tif", ".tiff"}:
         raise UnfoldError(f"'{out}' does not end in .tif", "Give the image a name like image.tif")
+    keep_apart([table], [out])
     settings = stated.section(Rendering)
     if size_nm is not None and not all(0 < side < float("inf") for side in size_nm):
         raise UnfoldError("--size-nm: both sides must be positive", "Give width and height in nm")
@@ -195,16 +204,6 @@ def render(
         f"{width} x {height} pixels of {rendered.pixel_size_nm:g} nm, {rendered.unit} per pixel, "
         f"written to {out}"
     )
-
-
-def _write_together(files: Mapping[Path | None, _Write]) -> None:
-    """Write all files that have a name, or none of them."""
-    from napari_unfold.files.atomic import replacing
-
-    with ExitStack() as temporary:
-        for path, write in files.items():
-            if path is not None:
-                write(temporary.enter_context(replacing(path)))
 
 
 def _read(table: Path, camera_pixel_nm: float | None) -> pd.DataFrame:

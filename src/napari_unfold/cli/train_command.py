@@ -49,6 +49,7 @@ def train(
     from napari_unfold.files.localizations import read_localizations
     from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import load_preset, save_preset
+    from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.learning.learn import learn
 
     if not simulate and truth is None:
@@ -56,6 +57,7 @@ def train(
             "there is nothing to learn from",
             "Give a stack and its true molecules, or --simulate",
         )
+    keep_apart([stack, truth, *stated.files], [out])
     with nullcontext() if stack is None else open_stack(stack) as opened:
         recipe = stated.recipe({"optics": {"pixel_size_nm": opened and opened.pixel_size_nm}})
         training = stated.section(Training)

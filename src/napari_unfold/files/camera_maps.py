@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import tifffile
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
+from napari_unfold.files.result_folder import ResultFolder
 from napari_unfold.files.results import save_set
 from napari_unfold.files.tiff import read_picture
 from napari_unfold.settings.microscope import Camera
@@ -44,6 +46,8 @@ class CameraMaps:
         ADU per photon.
     """
 
+    FILES: ClassVar = ("offset.tif", "variance.tif", "gain.tif")
+
     offset: Map | None = None
     variance: Map | None = None
     gain: Map | None = None
@@ -59,7 +63,7 @@ class CameraMaps:
         """The same with rows and columns exchanged."""
         return replace(self, **{name: values.T for name, values in self.given.items()})
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path | ResultFolder) -> list[Path]:
         """Write ``offset.tif``, ``variance.tif`` and ``gain.tif``, as far as there are any.
 
         Raises

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +30,8 @@ class Stack:
         Side of a camera pixel, where it is known.
     close : callable, optional
         Releases the file.
+    files : sequence of Path
+        What it is read from.
 
     Raises
     ------
@@ -44,6 +47,7 @@ class Stack:
         reader: Reader,
         pixel_size_nm: float | None = None,
         close: Callable[[], None] | None = None,
+        files: Sequence[Path] = (),
     ) -> None:
         self.name = name
         self.shape = shape
@@ -51,6 +55,7 @@ class Stack:
         self.pixel_size_nm = pixel_size_nm
         self._reader = reader
         self._close = close
+        self.files = tuple(files)
         if self.dtype.kind not in "iuf":
             raise stack_error(
                 f"'{name}' has pixels of the type {self.dtype}",

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from napari_unfold.estimation.sample import frame_range
 from napari_unfold.files.images import FrameWriter, write_image
 from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import Preset
-from napari_unfold.files.results import save_set, write_json
+from napari_unfold.files.result_folder import RECORD, ResultFolder, keep_apart
+from napari_unfold.files.results import save_set
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.jobs import (
@@ -78,6 +79,8 @@ class Reconstruction:
         How the result came about, ready for JSON.
     """
 
+    FILES: ClassVar = ("reconstruction.tif", "localizations.csv", "frames.tif", RECORD)
+
     image: NDArray[np.float32]
     localizations: pd.DataFrame
     background: NDArray[np.float32]
@@ -87,7 +90,7 @@ class Reconstruction:
     recipe: Recipe
     record: dict[str, Any] = field(repr=False)
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path | ResultFolder) -> list[Path]:
         """Write ``reconstruction.tif``, ``localizations.csv`` and ``run.json``, all or none.
 
         Raises
@@ -101,8 +104,8 @@ class Reconstruction:
             {
                 "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
                 "localizations.csv": lambda path: write_localizations(self.localizations, path),
-                "run.json": lambda path: write_json(self.record, path),
             },
+            self.record,
         )
 
 
@@ -147,6 +150,7 @@ def reconstruct(
     started = time.monotonic()
     chosen = choose_device(device)
     check_preset(preset, recipe)  # refused before the stack is read
+    keep_apart(stack.files, [save_frames])
     span = frame_range(frames, len(stack))
     told: list[str] = []
     check = yield from check_frames(stack, span, recipe.camera.offset_adu)
