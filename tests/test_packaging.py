@@ -45,6 +45,14 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
     assert declared - used == LOADED_BY_OTHERS
 
 
+def test_what_a_file_needs_can_be_installed_as_an_extra() -> None:
+    sources = "".join(f.read_text("utf-8") for f in (PACKAGE / "files").glob("*.py"))
+    extras = PROJECT["optional-dependencies"]
+    for package, extra in re.findall(r'needed\("(\w+)", "(\w+)"', sources):
+        assert [distribution_name(r) for r in extras[extra]] == [package]
+        assert extra in extras["all"][1]
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert citation["version"] == PROJECT["version"] == napari_unfold.__version__

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from napari_unfold.files.localizations import read_localizations
+from napari_unfold.files.stacks import Stack
 
 CAMERA = ("--camera", "emccd", "--camera-offset", "100", "--adu-per-photon", "2")
 PSF = ("--psf-fwhm-nm", "258", *CAMERA)
@@ -212,7 +213,6 @@ def bad_stacks(folder: Path):
     rng = np.random.default_rng(0)
     frames = rng.poisson(140, (4, 20, 20)).astype(np.float32)
     files = {
-        "flat": (frames[0], "2-D"),
         "colour": (np.zeros((4, 20, 20, 3), np.uint8), "colour"),
         "nan": (np.full_like(frames, np.nan), "not finite"),
         "dark": (frames - 130, "darker than the camera offset"),
@@ -233,7 +233,8 @@ def bad_stacks(folder: Path):
         (folder / f"{name}.tif").write_bytes(content)
         yield folder / f"{name}.tif", message
     yield folder / "missing.tif", "missing.tif"
-    yield folder, "folder"
+    (folder / "more").mkdir()
+    yield folder / "more", "folder without TIFF files"
 
 
 def test_bad_stacks_are_refused_in_one_sentence(tmp_path, refused):
@@ -264,6 +265,45 @@ def test_earlier_results_survive_a_failed_run(folder, tmp_path, refused):
         (tmp_path / name).write_text("earlier")
     refused("reconstruct", folder / "cells.tif", *PSF, "--frames", "7:9", "--out", tmp_path)
     assert {p.read_text() for p in tmp_path.iterdir()} == {"earlier"}
+
+
+@pytest.mark.parametrize("how", ["truncated", "removed"])
+def test_earlier_results_survive_a_stack_that_changes_while_it_is_read(
+    folder, tmp_path, refused, monkeypatch, how
+):
+    stack, out = tmp_path / "cells.tif", tmp_path / "out"
+    stack.write_bytes((folder / "cells.tif").read_bytes())
+    out.mkdir()
+    (out / "localizations.csv").write_text("earlier")
+    read, calls = Stack.read, iter(range(99))
+
+    def changing(self, *arguments, **options):
+        if next(calls) == 2:
+            os.truncate(stack, 1000) if how == "truncated" else stack.unlink()
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(Stack, "read", changing)
+    error = refused("reconstruct", stack, *PSF, *QUICK, "--out", out)
+    assert "cells.tif' was" in error
+    assert "while it was read" in error
+    assert [p.read_text() for p in out.iterdir()] == ["earlier"]
+
+
+@pytest.mark.slow
+def test_a_channel_is_chosen_and_a_choice_of_time_is_said(folder, tmp_path, run_cli, refused):
+    frames = tifffile.imread(folder / "cells.tif")
+    both = np.stack([np.zeros_like(frames), frames], axis=1)
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, both, metadata={"axes": "ZCYX"}, photometric="minisblack")
+    command = ("reconstruct", path, *PSF, *QUICK, "--out", tmp_path / "out")
+    assert "--channel" in refused(*command)
+    assert "has no channel 7" in refused(*command, "--channel", 7)
+    run_cli(*command, "--channel", 1)
+    run_cli("reconstruct", folder / "cells.tif", *PSF, *QUICK, "--out", tmp_path / "plain")
+    tables = [(tmp_path / name / "localizations.csv").read_text() for name in ("out", "plain")]
+    assert tables[0] == tables[1]
+    (note,) = json.loads((tmp_path / "out" / "run.json").read_text())["stack"]["notes"]
+    assert "stored as planes of a z stack" in note
 
 
 def test_evaluating_what_is_no_table(folder, refused):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import typer
 
 from napari_unfold.cli.options import (
+    ChannelOption,
     DeviceOption,
     FramesOption,
     OutFolder,
+    PlaneOption,
     StackArgument,
     Stated,
     frames_of,
+    opened,
     takes_settings,
 )
 from napari_unfold.cli.progress import run_with_progress
@@ -27,27 +30,28 @@ def fluctuation(
     stack: StackArgument,
     out: OutFolder,
     frames: FramesOption = None,
+    channel: ChannelOption = None,
+    plane: PlaneOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Sharpen a stack of fluctuating emitters, with a PSF that need not be known.
 
     Writes mean.tif, variance.tif, reconstruction.tif, psf.tif and run.json.
     """
-    from napari_unfold.files.opening import open_stack
     from napari_unfold.files.result_folder import ResultFolder, keep_apart
     from napari_unfold.fluctuation.sharpen import unfold_fluctuations
     from napari_unfold.fluctuation.sharpened import FluctuationResult
 
     outputs = [out / name for name in FluctuationResult.FILES]
     keep_apart([stack, *stated.files], outputs)
-    with open_stack(stack) as opened:
-        keep_apart(opened.files, outputs)
-        recipe = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
+    with opened(stack, channel, plane) as movie:
+        keep_apart(movie.files, outputs)
+        recipe = stated.recipe({"optics": {"pixel_size_nm": movie.pixel_size_nm}})
         settings = stated.section(Fluctuation)
         span = frames_of(frames)
         with ResultFolder(out) as folder:
             result = run_with_progress(
-                unfold_fluctuations(opened, recipe, settings, frames=span, device=device)
+                unfold_fluctuations(movie, recipe, settings, frames=span, device=device)
             )
             result.save(folder)
     for note in result.record["notes"]:

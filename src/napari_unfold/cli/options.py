@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -21,6 +21,9 @@ from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 from napari_unfold.settings.training import Training
 
+if TYPE_CHECKING:
+    from napari_unfold.files.stacks import Stack
+
 _Model = TypeVar("_Model", bound=Section)
 
 SECTIONS: dict[str, type[Section]] = {
@@ -32,7 +35,21 @@ SECTIONS: dict[str, type[Section]] = {
 }  # fmt: skip
 """All settings by the first part of their paths."""
 
-StackArgument = Annotated[Path, typer.Argument(help="Frame stack: TIFF, OME-TIFF or NumPy file.")]
+StackArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Frame stack: TIFF (or a folder of them), OME-Zarr, HDF5, NumPy, .raw, .dax, .spe, "
+        ".nd2, .czi."
+    ),
+]
+ChannelOption = Annotated[
+    int | None,
+    typer.Option("--channel", help="Channel of a stack that has several, counted from 0."),
+]
+PlaneOption = Annotated[
+    int | None,
+    typer.Option("--plane", help="Plane of a stack that has several, counted from 0."),
+]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
@@ -153,6 +170,8 @@ _OTHER_FLAGS: dict[str | None, str] = {
     "device": "--device",
     "conditions": "--where",
     "camera_pixel_nm": "--camera-pixel-nm",
+    "stack.channel": "--channel",
+    "stack.plane": "--plane",
 }
 """The options of fields that are no settings."""
 
@@ -227,6 +246,16 @@ def _default_text(default: Any) -> str:
 def _unit_text(field: FieldInfo) -> str:
     unit = Said.of(field).unit
     return f" [{unit}]" if unit else ""
+
+
+def opened(path: Path, channel: int | None = None, plane: int | None = None) -> Stack:
+    """Open a stack and say what there is to say of it."""
+    from napari_unfold.files.opening import open_stack
+
+    stack = open_stack(path, channel=channel, plane=plane)
+    for note in stack.notes:
+        typer.echo(f"Note: {note}.", err=True)
+    return stack
 
 
 def frames_of(text: str | None) -> slice:

@@ -10,10 +10,13 @@ import typer
 
 from napari_unfold import jobs
 from napari_unfold.cli.options import (
+    ChannelOption,
     DeviceOption,
     FramesOption,
+    PlaneOption,
     Stated,
     frames_of,
+    opened,
     takes_settings,
 )
 from napari_unfold.cli.progress import run_with_progress
@@ -43,11 +46,12 @@ def train(
         bool, typer.Option("--resume", help="Go on from the parameters in the file --out.")
     ] = False,
     frames: FramesOption = None,
+    channel: ChannelOption = None,
+    plane: PlaneOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Learn a preset from a stack with known molecules, or from simulated frames."""
     from napari_unfold.files.localizations import read_localizations
-    from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import load_preset, save_preset
     from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.learning.learn import learn
@@ -58,8 +62,8 @@ def train(
             "Give a stack and its true molecules, or --simulate",
         )
     keep_apart([stack, truth, *stated.files], [out])
-    with nullcontext() if stack is None else open_stack(stack) as opened:
-        recipe = stated.recipe({"optics": {"pixel_size_nm": opened and opened.pixel_size_nm}})
+    with nullcontext() if stack is None else opened(stack, channel, plane) as movie:
+        recipe = stated.recipe({"optics": {"pixel_size_nm": movie and movie.pixel_size_nm}})
         training = stated.section(Training)
         name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
 
@@ -72,7 +76,7 @@ def train(
             recipe,
             training,
             name=name,
-            stack=opened,
+            stack=movie,
             truth=None if simulate or truth is None else read_localizations(truth),
             frames=frames_of(frames),
             resume=load_preset(out) if resume else None,

@@ -78,6 +78,7 @@ def provenance(
     """Return what was used to compute a result, and on what, ready for JSON."""
     import torch
 
+    said = {"notes": list(stack.notes)} if stack.notes else {}
     return {
         "software": f"napari-unfold {napari_unfold.__version__}",
         "torch": torch.__version__,
@@ -85,5 +86,5 @@ def provenance(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "device": str(device),
-        "stack": {"name": stack.name, "shape": list(stack.shape), "frames": list(frames)},
+        "stack": {"name": stack.name, "shape": list(stack.shape), "frames": list(frames), **said},
     }
