@@ -361,7 +361,7 @@ def test_a_reader_that_is_not_installed_is_named(
 ) -> None:
     (tmp_path / name).write_bytes(b"content")
     monkeypatch.setitem(sys.modules, package, None)
-    with refused(rf"without the package {package}.*pip install .napari-unfold\[\w+\]"):
+    with refused(rf"the package {package} is needed.*pip install .napari-unfold\[\w+\]"):
         open_stack(tmp_path / name)
 
 

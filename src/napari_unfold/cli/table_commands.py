@@ -17,11 +17,21 @@ from napari_unfold.tables.columns import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_unfold.files.table_formats import Movie
+
 
 TableArgument = Annotated[
-    Path, typer.Argument(help="Localization table: ThunderSTORM, Picasso, DECODE, … as CSV.")
+    Path,
+    typer.Argument(help="Localization table: ThunderSTORM, Picasso, DECODE, SMAP, … (CSV, HDF5)."),
 ]
-OutTable = Annotated[Path, typer.Option("--out", help="Table to write (ThunderSTORM CSV).")]
+OutTable = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        help="Table to write: .csv (ThunderSTORM), .challenge.csv, .smap.csv, .hdf5 (Picasso), "
+        ".parquet.",
+    ),
+]
 CameraPixel = Annotated[
     float | None,
     typer.Option(
@@ -34,6 +44,7 @@ CameraPixel = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.command()(convert)
     app.command("filter")(filter_table)
     for command in (link, drift, frc, render):
         app.command()(command)
@@ -56,16 +67,52 @@ def filter_table(
     """Keep the localizations that pass all conditions."""
     from napari_unfold.files.localizations import write_localizations
     from napari_unfold.files.result_folder import keep_apart
+    from napari_unfold.files.table_formats import paths_of
     from napari_unfold.tables.select import conditions_of, select
 
-    keep_apart([table], [out])
+    keep_apart([table], paths_of(out))
     conditions = [condition for text in where for condition in conditions_of(text)]
     localizations = _read(table, camera_pixel_nm)
     keep = select(localizations, conditions)
-    write_localizations(localizations[keep], out)
+    write_localizations(localizations[keep], out, _movie(table, camera_pixel_nm))
     for condition in conditions:
         typer.echo(f"{condition}: {int(condition.holds(localizations).sum())}")
     typer.echo(f"{int(keep.sum())} of {len(keep)} localizations kept, written to {out}")
+
+
+def convert(
+    table: TableArgument,
+    out: OutTable,
+    camera_pixel_nm: CameraPixel = None,
+    size_px: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--size-px",
+            help="Width and height of the frames, for Picasso. Default: as in run.json beside the "
+            "table, or up to the last localization. [pixels]",
+        ),
+    ] = None,
+) -> None:
+    """Write a table for another program; the end of its name tells which.
+
+    Frames, origin and units are those of that program.
+    """
+    from dataclasses import replace
+
+    from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.files.result_folder import keep_apart
+    from napari_unfold.files.table_formats import format_of, paths_of
+
+    keep_apart([table], paths_of(out))
+    movie = _movie(table, camera_pixel_nm)
+    localizations = _read(table, camera_pixel_nm)
+    if size_px is not None:
+        if min(size_px) < 1:
+            raise UnfoldError("--size-px: both sides must be positive", "Give width and height")
+        frames = movie.shape[0] if movie.shape else int(localizations["frame"].max()) + 1
+        movie = replace(movie, shape=(frames, size_px[1], size_px[0]))
+    write_localizations(localizations, out, movie)
+    typer.echo(f"{len(localizations)} localizations, written to {out} ({format_of(out).title})")
 
 
 @takes_settings("linking")
@@ -75,13 +122,14 @@ def link(
     """Link the localizations of molecules that stay on over consecutive frames."""
     from napari_unfold.files.localizations import write_localizations
     from napari_unfold.files.result_folder import keep_apart
+    from napari_unfold.files.table_formats import paths_of
     from napari_unfold.tables.link import link as job
 
-    keep_apart([table], [out])
+    keep_apart([table], paths_of(out))
     settings = stated.section(Linking)
     localizations = _read(table, camera_pixel_nm)
     linked = run_with_progress(job(localizations, settings))
-    write_localizations(linked, out)
+    write_localizations(linked, out, _movie(table, camera_pixel_nm))
     typer.echo(f"{len(localizations)} localizations are {len(linked)} molecules, written to {out}")
 
 
@@ -106,19 +154,19 @@ def drift(
     """Find the drift of the sample from the localizations themselves, and remove it."""
     from napari_unfold.files.curves import write_curve
     from napari_unfold.files.figures import check_figure_name, save_chart
-    from napari_unfold.files.localizations import write_localizations
     from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.files.results import Write, save_together
+    from napari_unfold.files.table_formats import paths_of, table_files
     from napari_unfold.tables.drift import correct_drift
 
-    keep_apart([table], [out, curve, figure])
+    keep_apart([table], [*paths_of(out), curve, figure])
     settings = stated.section(Drift)
     if figure is not None:
         check_figure_name(figure)
     job = correct_drift(_read(table, camera_pixel_nm), settings)
     found = run_with_progress(job)
     files: dict[Path | None, Write] = {
-        out: partial(write_localizations, found.table),
+        **table_files(found.table, out, _movie(table, camera_pixel_nm)),
         curve: partial(write_curve, found.curve),
         figure: partial(save_chart, found.chart()),
     }
@@ -204,6 +252,17 @@ def render(
         f"{width} x {height} pixels of {rendered.pixel_size_nm:g} nm, {rendered.unit} per pixel, "
         f"written to {out}"
     )
+
+
+def _movie(table: Path, camera_pixel_nm: float | None) -> Movie:
+    """Return what is known of the stack of a table: from the record beside it, or as stated."""
+    from dataclasses import replace
+
+    from napari_unfold.files.result_folder import read_record
+    from napari_unfold.files.table_formats import Movie
+
+    movie = Movie.of(read_record(table.parent))
+    return movie if camera_pixel_nm is None else replace(movie, pixel_size_nm=camera_pixel_nm)
 
 
 def _read(table: Path, camera_pixel_nm: float | None) -> pd.DataFrame:

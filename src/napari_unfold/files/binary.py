@@ -141,8 +141,8 @@ def open_npy(path: Path, selection: Selection = NO_SELECTION) -> Stack:
 def open_raw(path: Path, selection: Selection = NO_SELECTION) -> Stack:
     """Open a movie of Picasso: numbers in ``.raw``, described by a ``.yaml`` of the same name."""
 
-    def parse(text: str) -> _Description:
-        content = first_document(text)
+    def parse(side: Path) -> _Description:
+        content = yaml_documents(side)[0]
         shape = (int(content["Frames"]), int(content["Height"]), int(content["Width"]))
         dtype = np.dtype(str(content["Data Type"])).newbyteorder(content.get("Byte Order", "<"))
         size = content.get("Pixelsize", content.get("Camera.Pixelsize"))
@@ -154,7 +154,9 @@ def open_raw(path: Path, selection: Selection = NO_SELECTION) -> Stack:
 def open_dax(path: Path, selection: Selection = NO_SELECTION) -> Stack:
     """Open a movie of storm-analysis: ``.dax``, described by an ``.inf`` of the same name."""
 
-    def parse(text: str) -> _Description:
+    def parse(side: Path) -> _Description:
+        with side.open("rb") as file:
+            text = file.read(LARGEST_TEXT_BYTES).decode("utf-8", "replace")
         size = re.search(r"^frame dimensions = (\d{1,9}) x (\d{1,9})", text, re.MULTILINE)
         count = re.search(r"^number of frames = (\d{1,9})", text, re.MULTILINE)
         if size is None or count is None:
@@ -166,7 +168,7 @@ def open_dax(path: Path, selection: Selection = NO_SELECTION) -> Stack:
 
 
 def _described(
-    path: Path, suffix: str, parse: Callable[[str], _Description], selection: Selection
+    path: Path, suffix: str, parse: Callable[[Path], _Description], selection: Selection
 ) -> Stack:
     """Open a movie that a text file beside it describes."""
     side = path.with_suffix(suffix)
@@ -175,10 +177,8 @@ def _described(
             f"there is no '{side.name}' beside '{path}', which tells the size of its frames",
             "Copy both files into one folder",
         )
-    with side.open("rb") as file:
-        text = file.read(LARGEST_TEXT_BYTES).decode("utf-8", "replace")
     try:
-        shape, dtype, pixel_size_nm = parse(text)
+        shape, dtype, pixel_size_nm = parse(side)
         if dtype.hasobject:
             raise TypeError
     except Exception as error:  # a damaged text fails anywhere in its parser
@@ -234,12 +234,14 @@ def _only_frames(
     return frames.stack(pixel_size_nm, numbers, files=sides)
 
 
-def first_document(text: str) -> Mapping[str, Any]:
-    """Return the first document of a YAML file; raises some exception if that is no mapping."""
+def yaml_documents(path: Path) -> list[Mapping[str, Any]]:
+    """Return the documents of a YAML file; raises some exception if one is no mapping."""
     import yaml
 
-    # not the loader in C: lists within lists within lists make it crash
-    content = next(iter(yaml.safe_load_all(text)))
-    if not isinstance(content, Mapping):
+    with path.open("rb") as file:
+        text = file.read(LARGEST_TEXT_BYTES).decode("utf-8", "replace")
+    # not by the loader in C: lists within lists within lists make it crash
+    documents = list(yaml.safe_load_all(text))
+    if not documents or not all(isinstance(document, Mapping) for document in documents):
         raise TypeError
-    return content
+    return documents

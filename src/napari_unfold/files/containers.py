@@ -21,7 +21,7 @@ HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 
 
 def needed(package: str, extra: str, path: Path) -> Any:
-    """Import what reads a kind of file.
+    """Import what reads or writes a kind of file.
 
     Raises
     ------
@@ -32,7 +32,8 @@ def needed(package: str, extra: str, path: Path) -> Any:
         return import_module(package)
     except ImportError as error:
         raise InputError(
-            f"'{path.name}' cannot be read without the package {package}, which is not installed",
+            f"for '{path.name}' the package {package.partition('.')[0]} is needed, which is not "
+            "installed",
             f'Install it with: pip install "napari-unfold[{extra}]"',
             field="stack",
         ) from error

@@ -159,14 +159,21 @@ def _through_set(name: str) -> str:
 
 def recorded_files(folder: Path) -> list[str]:
     """Return the files in a folder that its record lists as one result."""
+    files = read_record(folder).get("files")
+    names = files if isinstance(files, list) else []  # earlier versions list none
+    return [name for name in names if isinstance(name, str) and Path(name).name == name]
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return how the result in a folder came about; empty if there is none."""
     record = folder / RECORD
     try:
         if record.stat().st_size > _LARGEST_RECORD_BYTES:
-            return []
-        files = json.loads(record.read_text("utf-8"))["files"]
-        return [name for name in files if Path(name).name == name]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []  # no result, or one of an earlier version
+            return {}
+        content = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def keep_apart(inputs: Iterable[Path | None], outputs: Iterable[Path | None]) -> None:

@@ -357,6 +357,11 @@ def stack_of_layer(layer: Image, pixel_size: float | None = None) -> Stack:
     data = layer.data[0] if layer.multiscale else layer.data
     if layer.rgb:
         raise stacks.colour_error(layer.name)
+    if data.ndim < 3:  # whose layer has no axis for the frames of the localizations
+        raise stacks.stack_error(
+            f"'{layer.name}' is a single 2-D image, a stack is needed",
+            "Choose a stack with the axes (frame, y, x); one frame will do",
+        )
     # napari aligns axes at the right: only the third from there can be time for the points too
     if data.ndim > 3 and any(length != 1 for length in data.shape[:-3]):
         raise stacks.ambiguous_error(layer.name, data.shape)

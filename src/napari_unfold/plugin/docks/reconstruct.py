@@ -54,7 +54,7 @@ class ReconstructWidget(StackDock):
         self._preview = LivePreview(napari_viewer)
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
-        self.export_button = QPushButton("Export CSV…")
+        self.export_button = QPushButton("Export…")
         self._lay_out_all()
         self._restore()
         self.all_frames_box.toggled.connect(self._show_all_frames)
