@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from napari_unfold.files.localizations import read_localizations
+from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack
 
 CAMERA = ("--camera", "emccd", "--camera-offset", "100", "--adu-per-photon", "2")
@@ -396,6 +397,54 @@ def test_a_result_folder_holds_one_result(folder, tmp_path, run_cli):
 def test_impossible_tolerances(folder, refused, tolerance):
     truth = folder / "cells_truth.csv"
     assert "--tolerance-nm" in refused("evaluate", truth, truth, "--tolerance-nm", tolerance)
+
+
+def test_tables_without_rows_are_compared(tmp_path, run_cli):
+    table = tmp_path / "a.csv"
+    table.write_text("frame,x_nm,y_nm\n")
+    for frames in ("0:5", ":", "2:"):
+        assert "nan" in run_cli("evaluate", table, table, "--frames", frames)
+
+
+def test_numbers_and_names_without_end(folder, tmp_path, refused):
+    stack, out = folder / "cells.tif", tmp_path / "out"
+    for options in (
+        ["--frames", f"0:{'9' * 5000}"],
+        ["--iterations", "9" * 5000, "--preset", "none"],
+        ["--background", "9" * 5000],
+        ["--psf-image", "n" * 300 + ".tif"],
+        ["--offset-map", "n" * 300 + ".npy"],
+        ["--preset", "n" * 300],
+        ["--out", "n" * 300],
+    ):
+        assert refused("reconstruct", stack, *PSF, "--out", out, *options)
+    assert refused("reconstruct", "n" * 300 + ".tif", *PSF, "--out", out)
+    assert refused("evaluate", "n" * 300, "n" * 300)
+    assert refused("filter", folder / "cells_truth.csv", "--where", "x_nm > 1", "--out", "n" * 300)
+
+
+def test_a_preset_that_makes_no_finite_image_is_refused(folder, tmp_path, refused):
+    content = load_preset(DEFAULT_PRESET).model_dump(mode="json")
+    network = content["networks"]["gaussian"]
+    network["step_sizes"] = [1e5] * len(network["step_sizes"])
+    (tmp_path / "wild.json").write_text(json.dumps(content))
+    error = refused(
+        "reconstruct", folder / "cells.tif", *PSF, "--preset", tmp_path / "wild.json",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert "the reconstruction is not finite" in error
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
+def test_a_full_disk_behind_the_output_is_said():
+    run = [sys.executable, "-c", "from napari_unfold.cli import main; main()", "presets", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: the disk is full")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_stack_needs_the_name_of_a_tiff(tmp_path, refused):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -53,6 +55,12 @@ def main() -> None:
     except UnfoldError as error:
         flag = flag_of(error.field)
         typer.echo(f"Error: {error}" + (f" (option {flag})" if flag else ""), err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be said
+        typer.echo("Error: the disk is full that the output is sent to. Free some space.", err=True)
         sys.exit(2)
     except _InterruptedError:
         with suppress(OSError):  # the terminal may be gone

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
-from napari_unfold.files.stacks import ambiguous_error
+from napari_unfold.files.stacks import ambiguous_error, stack_error
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Selection:
     plane: int | None = None
 
 
+_MOST_PLANES = 10**8
 NO_SELECTION = Selection()
 _NOT_TIME = {"Z": "planes of a z stack", "C": "channels"}
 _CHOSEN = {"C": ("channel", "--channel"), "Z": ("plane", "--plane")}
@@ -52,6 +53,10 @@ def frame_planes(
     InputError
         If more than one axis is left, or the recording has not what was chosen.
     """
+    if math.prod(shape) > _MOST_PLANES:
+        raise stack_error(
+            f"'{name}' is said to hold {math.prod(shape):,} planes", "Copy or export it again"
+        )
     numbers = np.arange(math.prod(shape)).reshape(shape)
     for letter, (what, _) in _CHOSEN.items():
         chosen = getattr(selection, what)

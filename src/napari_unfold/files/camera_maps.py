@@ -7,6 +7,7 @@ offset, variance, gain, relative quantum efficiency. Such a file is given once, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -143,7 +144,7 @@ def _read(path: Path, field: str) -> Mapping[str, Map]:
 
 
 def _read_npy(path: Path, field: str) -> NDArray[np.generic]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (never raises)
         raise InputError(f"there is no file {path}", "Check the path", field)
     try:
         array: NDArray[np.generic] = np.load(path, allow_pickle=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -123,22 +124,25 @@ def _read_text(path: Path, layout: Layout) -> pd.DataFrame:
     """Read the columns, indexed by the line in the file from 1."""
     names = [*range(len(layout.names)), _SURPLUS]
     try:
-        raw = pd.read_csv(
-            path,
-            sep=layout.separator,
-            names=names,
-            header=None,
-            index_col=False,
-            skiprows=layout.header_lines,
-            skip_blank_lines=False,
-            skipinitialspace=True,
-            low_memory=False,
-            encoding="utf-8-sig",
-            encoding_errors="replace",
-        )
+        with warnings.catch_warnings():
+            # a line with several cells too many
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            raw = pd.read_csv(
+                path,
+                sep=layout.separator,
+                names=names,
+                header=None,
+                index_col=False,
+                skiprows=layout.header_lines,
+                skip_blank_lines=False,
+                skipinitialspace=True,
+                low_memory=False,
+                encoding="utf-8-sig",
+                encoding_errors="replace",
+            )
     except pd.errors.EmptyDataError:
         raw = pd.DataFrame(columns=names)
-    except (pd.errors.ParserError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise _bad_line(path, error) from error
     raw.index += layout.header_lines + 1
     raw = raw.dropna(how="all")

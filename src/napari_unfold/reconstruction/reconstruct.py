@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.errors import OutOfMemoryError
+from napari_unfold.errors import InputError, OutOfMemoryError
 from napari_unfold.estimation.bad_frames import FrameCheck, check_frames
 from napari_unfold.estimation.check_settings import check_settings
 from napari_unfold.estimation.observe import observe_molecules
@@ -237,6 +237,12 @@ def _unfold(
         x = next(iterates)
         if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
             yield event
+    if not torch.isfinite(x).all():
+        raise InputError(
+            "with the parameters of this preset the reconstruction is not finite",
+            "Choose another preset",
+            field="preset",
+        )
     found = yield from translated(
         setup.localizer(x, y, b, ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
