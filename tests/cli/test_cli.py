@@ -447,6 +447,19 @@ def test_a_full_disk_behind_the_output_is_said():
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_a_program_can_follow_a_job(folder, tmp_path, run_cli):
+    """Every line is one JSON object: stages, notes, progress to its end, and the result."""
+    said = run_cli("reconstruct", folder / "cells.tif", *PSF, *QUICK, "--out", tmp_path, "--json")
+    events = [json.loads(line) for line in said.splitlines()]
+    assert {"stage", "note", "progress"} <= {event["event"] for event in events}
+    last, result = [e for e in events if e["event"] == "progress"][-1], events[-1]
+    assert (last["done"], last["total"]) == (5, 5)
+    assert result["event"] == "result"
+    assert result["localizations"] == len(read_localizations(tmp_path / "localizations.csv"))
+    assert Path(result["folder"]) == tmp_path
+
+
 def test_a_stack_needs_the_name_of_a_tiff(tmp_path, refused):
     assert "does not end in .tif" in refused("simulate", tmp_path / "cells.png")
 

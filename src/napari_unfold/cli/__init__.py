@@ -14,6 +14,7 @@ import typer
 from napari_unfold.cli import table_commands
 from napari_unfold.cli.calibrate_command import calibrate_camera
 from napari_unfold.cli.demo_command import demo
+from napari_unfold.cli.doctor_command import doctor
 from napari_unfold.cli.estimate_command import estimate
 from napari_unfold.cli.evaluate_command import evaluate
 from napari_unfold.cli.fluctuation_command import fluctuation
@@ -39,7 +40,7 @@ for command in (reconstruct, simulate, evaluate, demo):
     app.command()(command)
 app.add_typer(presets_app, name="presets")
 table_commands.add_to(app)
-for command in (train, estimate, measure_psf, calibrate_camera, fluctuation):
+for command in (train, estimate, measure_psf, calibrate_camera, fluctuation, doctor):
     app.command()(command)
 
 

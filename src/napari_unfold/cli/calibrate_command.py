@@ -16,7 +16,7 @@ from napari_unfold.cli.options import (
     opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.settings.microscope import Camera
 
 
@@ -54,4 +54,4 @@ def calibrate_camera(
         f"{flag_of(f'camera.{SETTINGS[name]}')} {path}"
         for name, path in zip(maps.given, paths, strict=True)
     ]
-    typer.echo(f"Options for reconstruct: {' '.join(options)}")
+    say(f"Options for reconstruct: {' '.join(options)}", files=paths)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from napari_unfold.cli.options import (
     ChannelOption,
     DeviceOption,
@@ -16,7 +14,7 @@ from napari_unfold.cli.options import (
     opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuation
 
 
@@ -54,9 +52,11 @@ def fluctuation(
                 unfold_fluctuations(movie, recipe, settings, frames=span, device=device)
             )
             result.save(folder)
-    for note in result.record["notes"]:
-        typer.echo(note)
-    typer.echo(
+    for text in result.record["notes"]:
+        say(text)
+    say(
         f"Sharpened the {settings.image} image with a PSF of FWHM {result.fwhm_nm:.1f} nm "
-        f"(sigma {result.sigma_nm:.1f} nm), written to {out}"
+        f"(sigma {result.sigma_nm:.1f} nm), written to {out}",
+        fwhm_nm=result.fwhm_nm,
+        folder=out,
     )

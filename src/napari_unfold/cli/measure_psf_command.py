@@ -17,6 +17,7 @@ from napari_unfold.cli.options import (
     opened,
     takes_settings,
 )
+from napari_unfold.cli.progress import say
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA
 
@@ -46,11 +47,13 @@ def measure_psf(
         beads = measure_beads(mean / (last - first))
     pixel_nm = recipe.optics.pixel_size_nm
     write_image(beads.image, out, beads.pixel_size_px * pixel_nm)
-    typer.echo(
+    say(
         f"PSF of {beads.count} bead{'s' if beads.count > 1 else ''}: FWHM "
-        f"{FWHM_PER_SIGMA * beads.sigma_px * pixel_nm:.1f} nm, written to {out}"
+        f"{FWHM_PER_SIGMA * beads.sigma_px * pixel_nm:.1f} nm, written to {out}",
+        fwhm_nm=FWHM_PER_SIGMA * beads.sigma_px * pixel_nm,
+        file=out,
     )
-    typer.echo(
+    say(
         f"Options for reconstruct: --psf-image {out} "
         f"--psf-image-pixel-nm {beads.pixel_size_px * pixel_nm:g}"
     )

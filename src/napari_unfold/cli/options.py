@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 import typer
 from pydantic.fields import FieldInfo
 
+from napari_unfold.cli.progress import say_note, telling
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.explain import checked
 from napari_unfold.settings.fluctuation import Fluctuation
@@ -134,17 +135,31 @@ def takes_settings(
                 _, section, name = options[key]
                 if (value := given.pop(key)) is not None:
                     values.setdefault(section, {})[name] = value
-            command(stated=Stated(values, usual), **given)
+            with telling(lines=given.pop(_LINES, False)):
+                command(stated=Stated(values, usual), **given)
 
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        kept = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "stated"]
+        own = inspect.signature(command, eval_str=True).parameters
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for n, p in own.items() if n != "stated"]
         made = [parameter for parameter, _, _ in options.values()]
+        if "as_json" not in own:
+            made.append(_lines_parameter())
         run.__signature__ = inspect.Signature([*kept, *made])  # type: ignore[attr-defined]
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.__annotations__ = {}
         return run
 
     return decorated
+
+
+_LINES = "as_lines_of_json"
+
+
+def _lines_parameter() -> inspect.Parameter:
+    text = "For programs: tell of the job on stdout, one JSON object a line."
+    annotation = Annotated[bool, typer.Option("--json", help=text)]
+    return inspect.Parameter(
+        _LINES, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+    )
 
 
 def flags_of(name: str, field: FieldInfo) -> list[str]:
@@ -254,7 +269,7 @@ def opened(path: Path, channel: int | None = None, plane: int | None = None) -> 
 
     stack = open_stack(path, channel=channel, plane=plane)
     for note in stack.notes:
-        typer.echo(f"Note: {note}.", err=True)
+        say_note(f"{note}.")
     return stack
 
 

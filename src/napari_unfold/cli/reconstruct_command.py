@@ -19,7 +19,7 @@ from napari_unfold.cli.options import (
     opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 
 
 @takes_settings("optics", "camera", "background", "solver", "localization")
@@ -69,4 +69,5 @@ def reconstruct(
                 job(movie, recipe, chosen, frames=span, device=device, save_frames=frames_path)
             )
             result.save(folder)
-    typer.echo(f"{len(result.localizations)} localizations, written to {out}")
+    count = len(result.localizations)
+    say(f"{count} localizations, written to {out}", localizations=count, folder=out)

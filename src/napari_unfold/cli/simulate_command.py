@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_unfold.cli.options import Stated, takes_settings
+from napari_unfold.cli.progress import say
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.simulation import Instrument, Sample
 
@@ -78,4 +79,4 @@ def simulate(
     }
     save_together({**files, truth: partial(write_localizations, made.truth)})
     seen = f"{made.truth['track'].nunique()} molecules in {len(made.stack)} frames"
-    typer.echo(f"{seen}, written to {out}, {truth}")
+    say(f"{seen}, written to {out}, {truth}", files=[*files, truth])

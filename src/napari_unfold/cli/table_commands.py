@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_unfold.cli.options import Stated, takes_settings
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 from napari_unfold.tables.columns import COLUMNS
@@ -130,7 +130,11 @@ def link(
     localizations = _read(table, camera_pixel_nm)
     linked = run_with_progress(job(localizations, settings))
     write_localizations(linked, out, _movie(table, camera_pixel_nm))
-    typer.echo(f"{len(localizations)} localizations are {len(linked)} molecules, written to {out}")
+    say(
+        f"{len(localizations)} localizations are {len(linked)} molecules, written to {out}",
+        molecules=len(linked),
+        file=out,
+    )
 
 
 @takes_settings("drift")
@@ -172,10 +176,13 @@ def drift(
     }
     save_together(files)
     x_nm, y_nm = found.range_nm()
-    typer.echo(
+    say(
         f"Drift over {x_nm:.0f} nm in x and {y_nm:.0f} nm in y removed; "
         f"{len(found.block_frames)} blocks of frames, which disagree with the curve by "
-        f"{found.disagreement_nm:.2g} nm (rms). Written to {out}"
+        f"{found.disagreement_nm:.2g} nm (rms). Written to {out}",
+        range_nm=(x_nm, y_nm),
+        disagreement_nm=found.disagreement_nm,
+        file=out,
     )
 
 
@@ -213,9 +220,10 @@ def frc(
         figure: partial(save_chart, found.chart()),
     }
     save_together(files)
-    typer.echo(
+    say(
         f"Resolution {found.resolution_nm:.1f} nm (Fourier ring correlation at 1/7; halves: "
-        f"{found.halves}; pixels of {found.pixel_size_nm:.3g} nm)"
+        f"{found.halves}; pixels of {found.pixel_size_nm:.3g} nm)",
+        resolution_nm=found.resolution_nm,
     )
 
 
@@ -248,9 +256,10 @@ def render(
     rendered = run_with_progress(job(_read(table, camera_pixel_nm), settings, size_nm=field))
     write_image(rendered.image, out, rendered.pixel_size_nm)
     height, width = rendered.image.shape
-    typer.echo(
+    say(
         f"{width} x {height} pixels of {rendered.pixel_size_nm:g} nm, {rendered.unit} per pixel, "
-        f"written to {out}"
+        f"written to {out}",
+        file=out,
     )
 
 

@@ -19,7 +19,7 @@ from napari_unfold.cli.options import (
     opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.errors import InputError
 from napari_unfold.settings.training import TRAINING_ITERATIONS, Training
 
@@ -85,7 +85,9 @@ def train(
         learned = run_with_progress(job, keep)
     save_preset(learned.preset, out)
     first, best = learned.history[0], learned.preset.scores[1].value
-    typer.echo(
+    say(
         f"{training.loss} loss {first.validation_loss:.4g} before, {best:.4g} after "
-        f"{len(learned.history) - 1} steps ({learned.outcome}), written to {out}"
+        f"{len(learned.history) - 1} steps ({learned.outcome}), written to {out}",
+        loss=best,
+        file=out,
     )

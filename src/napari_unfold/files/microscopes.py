@@ -119,6 +119,7 @@ def open_czi(path: Path, selection: Selection = NO_SELECTION) -> Stack:
                 raise stack_error(f"'{path}' is made of tiles", "Export one of them as TIFF")
             blocks[tuple(block.start[i] - starts[i] for i in kept)] = block
         side = square(path.name, *_czi_sides(recording.metadata()))
+        size = path.stat().st_size
         if any(block.compression in (1, 4) for block in blocks.values()):
             notes.append(f"'{path.name}' is compressed as JPEG, which may change the noise")
     except InputError:
@@ -130,8 +131,10 @@ def open_czi(path: Path, selection: Selection = NO_SELECTION) -> Stack:
 
     def reader(start: int, stop: int) -> Any:
         places = np.transpose(np.unravel_index(numbers[start:stop], leading))
-        frames = [blocks[tuple(map(int, place))].data_segment().data() for place in places]
-        return np.reshape(frames, (-1, height, width))
+        segments = [blocks[tuple(map(int, place))].data_segment() for place in places]
+        if any(segment.data_size > size for segment in segments):
+            raise truncated(path)
+        return np.reshape([segment.data() for segment in segments], (-1, height, width))
 
     return Stack(
         path.name, (len(numbers), height, width), recording.dtype, careful(reader, path), side,
