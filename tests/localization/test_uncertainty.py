@@ -14,7 +14,7 @@ from napari_unfold.localization.brightness import BrightnessPrior
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.localization.spots import Molecules
-from napari_unfold.localization.uncertainty import uncertainties
+from napari_unfold.localization.uncertainty import pair_odds, uncertainties
 from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.simulation.scenes import render, simulate
 from napari_unfold.simulation.simulated_microscope import EMCCD, MICROSCOPE
@@ -83,11 +83,32 @@ def test_molecules_at_the_same_place_have_large_and_equal_uncertainties():
     assert two[0, 0] > 3 * stated([(10.4, 9.7, 2000.0)])[0, 0]
 
 
-def test_crowding_adds_to_the_uncertainty_of_positions():
+class Exponential:
+    """Exponentially distributed photons."""
+
+    def penalty(self, photons):
+        return photons / 700.0
+
+
+def test_two_exponential_brightnesses_make_a_gamma_distribution():
+    photons = torch.tensor([200.0, 700.0, 3000.0])
+    odds = pair_odds(photons, Exponential())
+    torch.testing.assert_close(odds, photons / 700.0, rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("of_several", [[2000.0], [1000.0, 2000.0, 9000.0]])
+def test_equally_bright_molecules_hide_no_second_one(of_several):
+    odds = pair_odds(torch.tensor([1000.0, *of_several]), BrightnessPrior(1000.0, 0.02))
+    assert odds[0] < 0.01
+    assert odds[1:][torch.tensor(of_several) == 2000.0] > 10
+
+
+def test_crowding_adds_to_the_uncertainty_where_a_spot_may_be_a_pair():
     rows = [(10.4, 9.7, 2000.0)]
-    sparse, crowded = stated(rows)[0], stated(rows, crowding=1.0)[0]
-    assert (crowded[:2] > 1.1 * sparse[:2]).all()
-    assert crowded[2] == sparse[2]
+    for prior, added in ((BrightnessPrior(2000.0, 0.02), False), (BrightnessPrior(), True)):
+        sparse, crowded = stated(rows, prior=prior)[0], stated(rows, crowding=1.0, prior=prior)[0]
+        assert ((crowded[:2] > 1.1 * sparse[:2]) == added).all()
+        assert crowded[2] == sparse[2]
 
 
 def localized(density, frames, seed, **changes):

@@ -34,6 +34,9 @@ DialectName = Literal[
     "plain",
 ]
 
+FRAME_NUMBERS = {"frame", "last_frame"}
+"""Columns that count frames, from 0 here and from 1 in most files."""
+
 
 @dataclass(frozen=True)
 class Dialect:

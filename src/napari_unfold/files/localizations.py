@@ -12,7 +12,7 @@ import pandas as pd
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.binary_tables import BINARY
-from napari_unfold.files.dialects import DialectName, Layout, recognize
+from napari_unfold.files.dialects import FRAME_NUMBERS, DialectName, Layout, recognize
 from napari_unfold.files.table_formats import write_localizations
 from napari_unfold.tables.columns import COLUMNS, REQUIRED, empty_table, validate
 
@@ -68,7 +68,8 @@ def read_localizations(
     sources = _sources(path, layout)
     table = pd.DataFrame({name: _numbers(path, raw[index]) for name, index in sources.items()})
     _check_rows(path, layout, table)
-    table["frame"] -= layout.dialect.first_frame
+    for name in FRAME_NUMBERS & set(table):
+        table[name] -= layout.dialect.first_frame
     _convert_units(path, layout, sources, table, pixel_size_nm)
     if "detections" in table:
         table["detections"] = table["detections"].fillna(1)

@@ -18,7 +18,7 @@ import napari_unfold
 from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
 from napari_unfold.files.containers import needed
-from napari_unfold.files.dialects import DIALECTS
+from napari_unfold.files.dialects import DIALECTS, FRAME_NUMBERS
 from napari_unfold.files.results import Write, save_together
 from napari_unfold.tables.columns import COLUMNS, validate
 
@@ -95,7 +95,8 @@ class TableFormat:
 def _thunderstorm(table: pd.DataFrame, path: Path, _: Movie) -> None:
     known = [c for c in COLUMNS if c.name in table and (c.required or table[c.name].notna().any())]
     output = table[[column.name for column in known]].replace([np.inf, -np.inf], np.nan)
-    output["frame"] += 1
+    for name in FRAME_NUMBERS & set(output):
+        output[name] += 1
     output.insert(0, "id", np.arange(1, len(output) + 1))
     header = ",".join(f'"{name}"' for name in ("id", *(c.thunderstorm for c in known)))
     _write_text(output, path, header)
@@ -192,7 +193,9 @@ def _picasso_metadata(table: pd.DataFrame, movie: Movie) -> dict[str, Any]:
 
 def _parquet(table: pd.DataFrame, path: Path, _: Movie) -> None:
     needed("pyarrow.parquet", "parquet", path)
-    output = table.assign(frame=table["frame"] + DIALECTS["plain"].first_frame)
+    output = table.copy()
+    for name in FRAME_NUMBERS & set(output):
+        output[name] += DIALECTS["plain"].first_frame
     with replacing(path) as temporary:
         output.to_parquet(temporary, engine="pyarrow", index=False)
 

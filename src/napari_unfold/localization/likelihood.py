@@ -38,11 +38,14 @@ class CameraLikelihood:
 
     def per_frame(self, spots: torch.Tensor) -> torch.Tensor:
         """Return its value ``(B,)`` for the light of the molecules ``(B, Y, X)``."""
+        return self.per_pixel(spots).sum(dim=(-2, -1))
+
+    def per_pixel(self, spots: torch.Tensor) -> torch.Tensor:
+        """Return its value in every pixel, shape ``(B, Y, X)``."""
         mean, counts = self._mean(spots), self._counts
         # the difference, not the terms: pixels of high read variance would drown the others
         ratio = torch.where(counts > 0, mean / counts.clamp(min=1e-6), 1.0)
-        misfit = mean - counts - torch.xlogy(counts, ratio)
-        return misfit.sum(dim=(-2, -1)) / self._excess_noise
+        return (mean - counts - torch.xlogy(counts, ratio)) / self._excess_noise
 
     def residual_and_weight(self, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return minus its derivative by the mean of every pixel, and the Fisher information."""

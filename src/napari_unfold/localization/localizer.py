@@ -128,19 +128,8 @@ class Localizer:
         -------
         Localizations
         """
-        frames = Frames(
-            y,
-            b.expand_as(y),
-            self.spot,
-            self.camera.excess_noise,
-            self._read_variance(ignored, y),
-            self.brightness if lit == 1.0 else ScaledBrightness(self.brightness, lit),
-        )
-        selection = ModelSelection(
-            frames,
-            torch.as_tensor(self.crowding, device=y.device),
-            self.settings.split_brightness * self.molecule_photons * lit,
-        )
+        frames = self.frames(y, b, ignored, lit)
+        selection = self.selection(frames, lit)
         steps = ROUNDS + 3
         yield 0.0
         found = fit(find_spots(x, self.threshold_photons, self.upsampling), frames)
@@ -152,20 +141,52 @@ class Localizer:
         found = fit(selection.remove(found), frames)
         yield (ROUNDS + 2) / steps
         evidence, _ = selection.evidence(found)
-        crowding = selection.crowding_at(found)
+        crowding = self.crowding_at(found.position)
         uncertainty = uncertainties(found, frames, crowding)
         quality = fit_quality(found, frames, crowding)
-        bright = found.photons >= self.faintest_photons
-        kept = bright & self._inside(found, y.shape)
-        return _in_reading_order(Localizations(found, uncertainty, evidence, quality).select(kept))
+        every = Localizations(found, uncertainty, evidence, quality)
+        return _in_reading_order(every.select(self.keeps(found)))
+
+    def frames(
+        self, y: torch.Tensor, b: torch.Tensor, ignored: torch.Tensor | None, lit: float
+    ) -> Frames:
+        """Return frames with all that is known of them before their molecules are; see above."""
+        return Frames(
+            y,
+            b.expand_as(y),
+            self.spot,
+            self.camera.excess_noise,
+            self._read_variance(ignored, y),
+            self.brightness if lit == 1.0 else ScaledBrightness(self.brightness, lit),
+        )
+
+    def selection(self, frames: Frames, lit: float) -> ModelSelection:
+        """Return what decides how many molecules there are in the frames."""
+        return ModelSelection(
+            frames,
+            torch.as_tensor(self.crowding, device=frames.y.device),
+            self.settings.split_brightness * self.molecule_photons * lit,
+        )
+
+    def crowding_at(self, position: torch.Tensor) -> torch.Tensor:
+        """Return the crowding ``(N,)`` at positions ``(N, 2)`` in camera pixels."""
+        crowding = torch.as_tensor(self.crowding, device=position.device)
+        last = position.new_tensor(self.crowding.shape).long() - 1
+        pixel = position.floor().long().clamp(min=0).minimum(last)
+        return crowding[pixel[:, 0], pixel[:, 1]]
+
+    def keeps(self, molecules: Molecules) -> torch.Tensor:
+        """Return which molecules ``(N,)`` are bright enough, and within the frame."""
+        inside = self._inside(molecules, self.crowding.shape)
+        return inside & (molecules.photons >= self.faintest_photons)
 
     def _read_variance(self, ignored: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
         variance = torch.as_tensor(self.camera.read_variance).to(like)
         return variance if ignored is None else variance + UNKNOWN_VARIANCE * ignored
 
     @staticmethod
-    def _inside(molecules: Molecules, shape: torch.Size) -> torch.Tensor:
-        size = molecules.position.new_tensor([shape[-2], shape[-1]])
+    def _inside(molecules: Molecules, shape: tuple[int, ...]) -> torch.Tensor:
+        size = molecules.position.new_tensor(shape)
         return ((molecules.position >= 0) & (molecules.position < size)).all(dim=1)
 
     def table(

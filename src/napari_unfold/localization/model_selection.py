@@ -95,7 +95,7 @@ class ModelSelection:
         placed, loss = patches.fit(spots)
         evidence = patches.loss(spots[:, :0]) - loss
         surplus = evidence - self.price(new).clamp(min=LONE_EVIDENCE)
-        return molecules.joined(_molecules(new.frame, placed).select(self._best(new, surplus)))
+        return molecules.joined(_molecules(new.frame, placed).select(self.best(new, surplus)))
 
     def split(self, molecules: Molecules) -> Molecules:
         """Put two molecules where one does not explain the spot."""
@@ -111,7 +111,7 @@ class ModelSelection:
             pairs.append(placed[:, :2])
             surplus.append(hood.patches.loss(hood.spots) - loss - self.price(hood.molecules))
         parent, halves = torch.cat(which), torch.cat(pairs)
-        best = self._best(molecules.select(parent), torch.cat(surplus))
+        best = self.best(molecules.select(parent), torch.cat(surplus))
         single = torch.ones(len(molecules), dtype=torch.bool, device=best.device)
         single[parent[best]] = False
         doubles = _molecules(molecules.frame[parent[best]], halves[best])
@@ -122,7 +122,7 @@ class ModelSelection:
         evidence, lone = self.evidence(molecules)
         price = self.price(molecules)
         need = torch.where(lone, price.clamp(min=LONE_EVIDENCE), price)
-        return molecules.select(~self._best(molecules, need - evidence))
+        return molecules.select(~self.best(molecules, need - evidence))
 
     def evidence(self, molecules: Molecules) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the evidence ``(N,)`` of every molecule, and whether it has no neighbours."""
@@ -171,7 +171,7 @@ class ModelSelection:
         photons = (score / information)[:, 0][frame, row, column]
         return Molecules(frame, torch.stack([row, column], 1) + 0.5, photons)
 
-    def _best(self, molecules: Molecules, surplus: torch.Tensor) -> torch.Tensor:
+    def best(self, molecules: Molecules, surplus: torch.Tensor) -> torch.Tensor:
         """Mask of those with a surplus, of neighbours only the one with the larger."""
         best = surplus > 0
         candidates = best.nonzero()[:, 0]

@@ -6,12 +6,13 @@ Small problems, one per molecule, that are solved for all of them at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from napari_unfold.localization.anchors import Anchors
 from napari_unfold.localization.brightness import Brightness
 from napari_unfold.localization.likelihood import CameraLikelihood, Frames
 from napari_unfold.localization.profiles import Spot, product
@@ -38,6 +39,8 @@ class Patches:
         Of the pieces; what is held fixed counts as background.
     spot : Spot
     prior : Brightness
+    anchors : Anchors (N, k), optional
+        What other frames tell of the positions of the spots.
     """
 
     rows: torch.Tensor
@@ -46,6 +49,7 @@ class Patches:
     likelihood: CameraLikelihood
     spot: Spot
     prior: Brightness
+    anchors: Anchors | None = None
 
     def loss(self, spots: torch.Tensor) -> torch.Tensor:
         """Return minus the log-probability ``(N,)`` of the pieces and the spots."""
@@ -53,7 +57,10 @@ class Patches:
         return self._loss(light * self.inside, spots)
 
     def _loss(self, light: torch.Tensor, spots: torch.Tensor) -> torch.Tensor:
-        return self.likelihood.per_frame(light) + self.prior.penalty(spots[..., 2]).sum(1)
+        loss = self.likelihood.per_frame(light) + self.prior.penalty(spots[..., 2]).sum(1)
+        if self.anchors is None:
+            return loss
+        return loss + self.anchors.loss(spots[..., :2]).sum(1)
 
     def _model(self, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         light, jacobian = light_and_jacobian(self.rows, self.columns, spots, self.spot)
@@ -63,7 +70,53 @@ class Patches:
         """Return the Fisher information ``(N, 3 k, 3 k)``, that of the prior included."""
         light, jacobian = self._model(spots)
         _, weight = self.likelihood.residual_and_weight(light)
-        return _information(jacobian, weight, self.prior.information(spots[..., 2]))
+        return self._information(jacobian, weight, self.prior.information(spots[..., 2]))
+
+    def gradient(self, spots: torch.Tensor) -> torch.Tensor:
+        """Return minus the derivative of the loss, shape ``(N, 3 k)``."""
+        light, jacobian = self._model(spots)
+        residual, _ = self.likelihood.residual_and_weight(light)
+        slope, _ = self.prior.slope_and_curvature(spots[..., 2])
+        return self._gradient(jacobian, residual, spots, slope)
+
+    def _gradient(
+        self,
+        jacobian: torch.Tensor,
+        residual: torch.Tensor,
+        spots: torch.Tensor,
+        slope: torch.Tensor,
+    ) -> torch.Tensor:
+        gradient = torch.einsum("nipq,npq->ni", jacobian, residual)
+        gradient[:, 2::3] -= slope
+        if self.anchors is not None:
+            pull = self.anchors.slope(spots[..., :2])
+            gradient[:, 0::3] += pull[..., 0]
+            gradient[:, 1::3] += pull[..., 1]
+        return gradient
+
+    def _information(
+        self, jacobian: torch.Tensor, weight: torch.Tensor, of_prior: torch.Tensor
+    ) -> torch.Tensor:
+        information = torch.einsum("nipq,njpq->nij", jacobian * weight[:, None], jacobian)
+        information.diagonal(dim1=1, dim2=2)[:, 2::3] += of_prior
+        if self.anchors is not None:
+            k = len(of_prior[0])
+            own = information.view(-1, k, 3, k, 3).diagonal(dim1=1, dim2=3)
+            own[:, :2, :2] += self.anchors.information.movedim(1, -1)
+        return information
+
+    def without_first(self, spots: torch.Tensor) -> torch.Tensor:
+        """Return the loss ``(N,)`` without the first of the spots, the others fitted anew.
+
+        The second, the nearest, starts with its light.
+        """
+        others = spots[:, 1:].clone()
+        anchors = self.anchors and self.anchors.at((slice(None), slice(1, None)))
+        patches = replace(self, anchors=anchors)
+        if others.shape[1] == 0:
+            return patches.loss(others)
+        others[:, 0, 2] += spots[:, 0, 2]
+        return patches.fit(others)[1]
 
     def fit(self, spots: torch.Tensor, iterations: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the spots where the loss is least, and that loss (Levenberg-Marquardt)."""
@@ -74,9 +127,8 @@ class Patches:
         for _ in range(iterations):
             residual, weight = self.likelihood.residual_and_weight(light)
             slope, curvature = self.prior.slope_and_curvature(spots[..., 2])
-            gradient = torch.einsum("nipq,npq->ni", jacobian, residual)
-            gradient[:, 2::3] -= slope
-            matrix = _information(jacobian, weight, curvature)
+            gradient = self._gradient(jacobian, residual, spots, slope)
+            matrix = self._information(jacobian, weight, curvature)
             diagonal = matrix.diagonal(dim1=1, dim2=2)
             matrix = matrix + torch.diag_embed(damping[:, None] * diagonal + 1e-9)
             step = torch.linalg.solve_ex(matrix, gradient)[0].view_as(spots)
@@ -92,15 +144,6 @@ class Patches:
             light = torch.where(moved, trial_light, light)
             jacobian = torch.where(moved[..., None], trial_jacobian, jacobian)
         return spots, loss
-
-
-def _information(
-    jacobian: torch.Tensor, weight: torch.Tensor, of_prior: torch.Tensor
-) -> torch.Tensor:
-    """Fisher information ``(N, 3 k, 3 k)`` of the pixels and, for the photons, of the prior."""
-    information = torch.einsum("nipq,njpq->nij", jacobian * weight[:, None], jacobian)
-    information.diagonal(dim1=1, dim2=2)[:, 2::3] += of_prior
-    return information
 
 
 def light_and_jacobian(
@@ -155,6 +198,7 @@ def neighbourhoods(
     light: torch.Tensor,
     reach_px: float,
     most: int,
+    anchors: Anchors | None = None,
 ) -> Iterator[Neighbourhood]:
     """Yield the chosen molecules, those with equally many neighbours together.
 
@@ -171,6 +215,8 @@ def neighbourhoods(
         Molecules this near are neighbours.
     most : int
         Only so many, the nearest, are counted.
+    anchors : Anchors (N,), optional
+        What other frames tell of the positions of all molecules.
     """
     if len(chosen) == 0:
         return
@@ -190,11 +236,16 @@ def neighbourhoods(
         for part in torch.split(members, max(1, VALUES_AT_ONCE // values)):
             which, spots = part[:, 0], table[part]
             at = molecules.select(which)
-            yield Neighbourhood(which, at, spots, patches_around(at, spots, frames, light))
+            known = anchors and anchors.at(part)
+            yield Neighbourhood(which, at, spots, patches_around(at, spots, frames, light, known))
 
 
 def patches_around(
-    at: Molecules, spots: torch.Tensor, frames: Frames, light: torch.Tensor
+    at: Molecules,
+    spots: torch.Tensor,
+    frames: Frames,
+    light: torch.Tensor,
+    anchors: Anchors | None = None,
 ) -> Patches:
     """Lay patches around molecules.
 
@@ -207,6 +258,8 @@ def patches_around(
     frames : Frames
     light : tensor (B, Y, X)
         Light of all molecules, that of `spots` included.
+    anchors : Anchors (N, k), optional
+        What other frames tell of the positions.
     """
     model = frames.spot_model(at)
     rows, columns = model.pixels
@@ -214,4 +267,4 @@ def patches_around(
     own, _ = light_and_jacobian(rows, columns, spots, frames.spot)
     fixed = (model.cut_out(frames.floor + light) - own) * inside
     likelihood = CameraLikelihood(model.cut_out(frames.counts), fixed, frames.excess_noise)
-    return Patches(rows, columns, inside, likelihood, frames.spot, frames.prior)
+    return Patches(rows, columns, inside, likelihood, frames.spot, frames.prior, anchors)

@@ -94,6 +94,13 @@ class SpotModel:
         base = molecules.frame * (self._padded[1] * stride)
         self._index = base[:, None, None] + self._rows[:, :, None] * stride + self._columns[:, None]
 
+    def part(self, keep: torch.Tensor) -> SpotModel:
+        """Return the model of some of the molecules, chosen by a mask."""
+        model = SpotModel(self.shape, self.spot)
+        model._rows, model._columns = self._rows[keep], self._columns[keep]
+        model._index = self._index[keep]
+        return model
+
     @property
     def pixels(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows and columns ``(N, P)`` of the patches, in camera pixels."""

@@ -224,6 +224,23 @@ def localization_layer(result: Reconstruction, placement: Placement) -> LayerDat
     )
 
 
+def molecule_layers(result: Reconstruction, placement: Placement) -> list[LayerData]:
+    """Layer data of the molecules that were followed in time, hidden; none if none were."""
+    molecules = result.molecules
+    if molecules is None:
+        return []
+    return [
+        points_layer(
+            molecules,
+            placement,
+            result.pixel_size_nm,
+            name=f"{placement.name} molecules",
+            metadata={METADATA_KEY: result.record},
+            visible=False,
+        )
+    ]
+
+
 def points_layer(
     table: pd.DataFrame, placement: Placement, pixel_size: float, **keywords: Any
 ) -> LayerData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,9 +40,12 @@ from napari_unfold.jobs import (
     translated,
 )
 from napari_unfold.localization.fit_quality import FitQuality
+from napari_unfold.localization.follow import Chunk
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
+from napari_unfold.reconstruction.through_time import ThroughTime
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.tables.molecules import molecules_of
 from napari_unfold.unfolding.inference import iterates_in_place
 
 T = TypeVar("T")
@@ -79,7 +82,9 @@ class Reconstruction:
         How the result came about, ready for JSON.
     """
 
-    FILES: ClassVar = ("reconstruction.tif", "localizations.csv", "frames.tif", RECORD)
+    FILES: ClassVar = (
+        "reconstruction.tif", "localizations.csv", "molecules.csv", "frames.tif", RECORD,
+    )  # fmt: skip
 
     image: NDArray[np.float32]
     localizations: pd.DataFrame
@@ -93,20 +98,27 @@ class Reconstruction:
     def save(self, folder: Path | ResultFolder) -> list[Path]:
         """Write ``reconstruction.tif``, ``localizations.csv`` and ``run.json``, all or none.
 
+        Where molecules were followed in time, ``molecules.csv`` has one row for each.
+
         Raises
         ------
         InputError
             If the folder cannot be written; earlier files are then as they were.
         """
         fine_nm = self.pixel_size_nm / self.upsampling
-        return save_set(
-            folder,
-            {
-                "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
-                "localizations.csv": lambda path: write_localizations(self.localizations, path),
-            },
-            self.record,
-        )
+        parts: dict[str, Callable[[Path], None]] = {
+            "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
+            "localizations.csv": lambda path: write_localizations(self.localizations, path),
+        }
+        molecules = self.molecules
+        if molecules is not None:
+            parts["molecules.csv"] = lambda path: write_localizations(molecules, path)
+        return save_set(folder, parts, self.record)
+
+    @property
+    def molecules(self) -> pd.DataFrame | None:
+        """One row per molecule, if molecules were followed in time; see `molecules_of`."""
+        return molecules_of(self.localizations) if "track" in self.localizations else None
 
 
 def reconstruct(
@@ -167,7 +179,7 @@ def reconstruct(
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
-    tables = []
+    collected = ThroughTime(setup.localizer, setup.recipe.localization.follow)
     quality = FitQuality()
     batch = _batch_size(setup)
     start = 0
@@ -176,20 +188,26 @@ def reconstruct(
         while start < total:
             stop = min(start + batch, total)
             try:
-                x, table, fits = yield from _unfold(usable, setup, check, start, stop)
+                x, chunk = yield from _unfold(usable, setup, check, start, stop)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
             light += x.sum(axis=0, dtype=np.float64)
-            tables.append(table)
-            quality += fits
+            quality += chunk.found.quality
+            yield from translated(collected.push(chunk), _silent)
             if out:
                 for image in _with_gaps(x, check, start, stop):
                     out.write(image)
             start = stop
             yield Progress(start, total)
             yield Preview((light / start).astype(np.float32))
-    localizations = pd.concat(tables, ignore_index=True)
+    if collected.is_following:
+        yield Stage("Following molecules through the last frames")
+    localizations = yield from translated(collected.finish(), _silent)
+    localizations["frame"] = check.kept[localizations["frame"]]
+    if collected.note:
+        seen.notes.append(collected.note)
+        yield Note(collected.note)
     seconds = time.monotonic() - started
     judged = verdict(quality, total, len(check.left_out), recipe.optics.psf_image is None)
     seen.notes.append(judged.summary)
@@ -214,7 +232,7 @@ def reconstruct(
 
 def _unfold(
     usable: Stack, setup: Setup, check: FrameCheck, start: int, stop: int
-) -> Generator[Event, None, tuple[NDArray[np.float32], pd.DataFrame, FitQuality]]:
+) -> Generator[Event, None, tuple[NDArray[np.float32], Chunk]]:
     """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
     seen, total = setup.seen, len(usable)
     grey = usable.read(start, stop)
@@ -247,9 +265,12 @@ def _unfold(
         setup.localizer(x, y, b, ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
-    table = setup.localizer.table(found, 0, background)
-    table["frame"] = check.kept[start:stop][table["frame"]]
-    return x.cpu().numpy(), table, found.quality
+    fitted = setup.localizer.frames(y, b, ignored, lit)
+    return x.cpu().numpy(), Chunk(fitted, lit, found, background)
+
+
+def _silent(share: float) -> None:
+    """Say nothing of the share of the work that is done; the caller may stop here."""
 
 
 def _with_gaps(

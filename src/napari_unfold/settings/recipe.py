@@ -49,8 +49,18 @@ class Solver(Section):
         return self
 
 
+Follow = Literal["auto", "on", "off"]
+
+
 class Localization(Section):
-    """From a reconstructed frame to a list of molecules."""
+    """From reconstructed frames to a list of molecules."""
+
+    follow: Follow = setting(
+        "auto",
+        "Follow in time",
+        "A molecule that stays on for several frames is fitted as one, at one place: 'auto' does "
+        "so if the stack shows that molecules stay on, 'off' looks at every frame by itself.",
+    )
 
     min_photons_fraction: float = setting(
         0.15,

@@ -102,6 +102,22 @@ COLUMNS = (
         "int64",
     ),
     Column(
+        "track",
+        "Track",
+        "",
+        "Number of the molecule, the same in all frames in which it stays on, counted from 1.",
+        "track",
+        "int64",
+    ),
+    Column(
+        "last_frame",
+        "Last frame",
+        "",
+        "Last frame in which the molecule was on; its frame is the first.",
+        "last_frame",
+        "int64",
+    ),
+    Column(
         "quality",
         "Quality",
         "",

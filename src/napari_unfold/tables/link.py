@@ -19,6 +19,7 @@ from napari_unfold.jobs import Event, Job, Note, Progress, Stage, Throttle
 from napari_unfold.settings.tables import Linking
 from napari_unfold.tables.columns import validate
 from napari_unfold.tables.evaluate import nearest_first
+from napari_unfold.tables.molecules import molecules_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def link(table: pd.DataFrame, settings: Linking) -> Job[pd.DataFrame]:
     Positions and all other values become means weighted with ``1 / uncertainty^2``, or with the
     photons where no uncertainties are known, or with equal weights. Photons are summed, detections
     counted, uncertainties propagated: with known ones, ``1 / sqrt(sum(1 / uncertainty^2))``. The
-    frame is the first.
+    frame is the first. Localizations of one track are one molecule to begin with.
 
     Parameters
     ----------
@@ -54,7 +55,11 @@ def link(table: pd.DataFrame, settings: Linking) -> Job[pd.DataFrame]:
     InputError
         If the radius is in units of the uncertainty and there is none.
     """
-    table = validate(table).sort_values("frame", kind="stable", ignore_index=True)
+    table = validate(table)
+    followed = "track" in table
+    if followed:
+        table = molecules_of(table)
+    table = table.sort_values("frame", kind="stable", ignore_index=True)
     known = _uncertainty(table)
     if settings.radius_unit == "uncertainty" and known is None:
         raise InputError(
@@ -65,6 +70,8 @@ def link(table: pd.DataFrame, settings: Linking) -> Job[pd.DataFrame]:
     weight, name = _weights(table, known)
     yield Stage("Linking molecules")
     yield Note(f"Positions are means weighted by {name}.")
+    if followed:
+        yield Note("Molecules that were followed in time are linked to later ones of their place.")
     molecule = np.zeros(len(table), np.intp)
     yield from _assign(table, weight, known, settings, molecule)
     return _merged(table, weight, molecule)
@@ -97,6 +104,7 @@ def _assign(
 ) -> Iterator[Event]:
     """Write the number of its molecule for each row of the table, which is ordered by frame."""
     xy = table[["x_nm", "y_nm"]].to_numpy()
+    ends = table["last_frame" if "last_frame" in table else "frame"].to_numpy()
     frames, starts = np.unique(table["frame"], return_index=True)
     stops = [*starts, len(table)][1:]
     # of each molecule so far, of which there are at most as many as localizations
@@ -106,18 +114,19 @@ def _assign(
     in_nm = uncertainty is None or settings.radius_unit == "nm"
     for done, (frame, start, stop) in enumerate(zip(frames, starts, stops, strict=True)):
         visible = visible[last[visible] >= frame - 1 - settings.dark_frames]
+        ended = visible[last[visible] < frame]
         new = np.arange(start, stop)
-        spread = None if in_nm else (total[visible] ** -0.5, weight[new] ** -0.5)
-        old_index, new_index = _pairs(mean[visible], xy[new], settings.radius, spread)
+        spread = None if in_nm else (total[ended] ** -0.5, weight[new] ** -0.5)
+        old_index, new_index = _pairs(mean[ended], xy[new], settings.radius, spread)
         found = np.full(len(new), -1, np.intp)
-        found[new_index] = visible[old_index]
+        found[new_index] = ended[old_index]
         beginning = found < 0
         found[beginning] = count + np.arange(beginning.sum())
         count += int(beginning.sum())
         molecule[new] = found
         total[found] += weight[new]
         mean[found] += (xy[new] - mean[found]) * (weight[new] / total[found])[:, None]
-        last[found] = frame
+        last[found] = ends[new]
         visible = np.union1d(visible, found)
         if throttle.is_due():
             yield Progress(done, len(frames))
@@ -158,6 +167,8 @@ def _merged(
         if name == "frame":
             # numbered in the order of their first frames
             linked[name] = values[np.unique(molecule, return_index=True)[1]]
+        elif name == "last_frame":
+            linked[name] = table.groupby(molecule)[name].max().to_numpy()
         elif name in _SUMMED:
             linked[name] = total(values)
         elif name == "uncertainty_photons":

@@ -94,7 +94,8 @@ class ReconstructWidget(StackDock):
 
         placement, frames = self._run.placement, self._run.frames
         points = layers.localization_layer(result, placement)
-        for data in (layers.reconstruction_layer(result, placement), points):
+        molecules = layers.molecule_layers(result, placement)
+        for data in (layers.reconstruction_layer(result, placement), *molecules, points):
             self._viewer.add_layer(Layer.create(*data))
         layers.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
