@@ -29,7 +29,8 @@ SECONDS_PER_FILE = 20
 FRAMES = np.random.default_rng(3).integers(90, 4000, (12, 10, 14)).astype(np.uint16)
 TABLE = pd.DataFrame({
     "frame": np.arange(30), "x_nm": np.linspace(10, 900, 30), "y_nm": np.linspace(900, 1, 30),
-    "photons": 1000.0, "uncertainty_nm": 9.5, "sigma_nm": 120.0,
+    "photons": 1000.0, "uncertainty_nm": 9.5, "sigma_nm": 120.0, "track": np.arange(1, 31),
+    "detections": 3, "last_frame": np.arange(30) + 2,
 })  # fmt: skip
 EXTREMES = [b"-1", b"0", b"1e309", b"nan", b"9" * 5000, b"4294967295", b"1e-320", b"", b"[" * 9000]
 

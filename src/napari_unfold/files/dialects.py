@@ -79,6 +79,8 @@ _THUNDERSTORM = {
     "uncertainty_intensity": "uncertainty_photons",
     "detections": "detections",
     "quality": "quality",
+    "track": "track",
+    "last_frame": "last_frame",
 }
 _CHALLENGE = {"frame": "frame", "xnano": "x_nm", "ynano": "y_nm", "intensity": "photons"}
 # DECODE's first coordinate runs along the rows of a TIFF frame, its second along the columns

@@ -21,6 +21,7 @@ __all__ = ["read_localizations", "write_localizations"]
 _NM_PER_UNIT = {"": 1.0, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "\ufffdm": 1e3}
 _LENGTHS = {column.name for column in COLUMNS if column.unit == "nm"}
 _PHOTONS = {"photons", "background_photons", "noise_photons"}
+_COUNTS = {column.name for column in COLUMNS if column.dtype == "int64" and not column.required}
 _SURPLUS = "(surplus)"
 
 
@@ -73,7 +74,10 @@ def read_localizations(
     _convert_units(path, layout, sources, table, pixel_size_nm)
     if "detections" in table:
         table["detections"] = table["detections"].fillna(1)
-    optional = [name for name in sources if name not in REQUIRED]
+    for name in _COUNTS & set(table):
+        if not ((table[name].abs() < 2**53) & (table[name] % 1 == 0)).all():
+            del table[name]  # not known of all
+    optional = table.columns.difference([*REQUIRED])
     table[optional] = table[optional].replace([np.inf, -np.inf], np.nan)
     return validate(table) if len(table) else empty_table()
 
@@ -187,7 +191,7 @@ def _check_rows(path: Path, layout: Layout, table: pd.DataFrame) -> None:
                 "Correct or remove that line",
             )
     first = layout.dialect.first_frame
-    wrong = (table["frame"] < first) | (table["frame"] % 1 != 0)
+    wrong = (table["frame"] < first) | (table["frame"] % 1 != 0) | (table["frame"] > 2**53)
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise InputError(
