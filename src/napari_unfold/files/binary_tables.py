@@ -43,6 +43,17 @@ def read_hdf5(path: Path) -> tuple[Layout, pd.DataFrame]:
     )
 
 
+def holds_table(path: Path) -> bool:
+    """Whether a file looks like a table that can be read here."""
+    if path.suffix.lower() not in HDF5_SUFFIXES:
+        return path.suffix.lower() in BINARY
+    try:
+        with needed("h5py", "hdf5", path).File(path, "r") as file:
+            return "locs" in file or "data/xyz" in file
+    except (InputError, OSError):
+        return False
+
+
 def _read_picasso(path: Path, file: Any) -> tuple[Layout, pd.DataFrame]:
     locs = file["locs"][()]
     raw = pd.DataFrame({name: locs[name] for name in locs.dtype.names}, dtype=np.float64)
