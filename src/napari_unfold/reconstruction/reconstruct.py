@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
@@ -53,6 +54,9 @@ T = TypeVar("T")
 MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
 """For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
 FINE_IMAGES_PER_FRAME = 12
+
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
+"""In what PyTorch says of a GPU and of the processor, where that is a mere RuntimeError."""
 
 LOCALIZATION_SHARE = 0.3
 """Rough share of the time spent on localizing a batch, for an even progress bar."""
@@ -189,7 +193,7 @@ def reconstruct(
             stop = min(start + batch, total)
             try:
                 x, chunk = yield from _unfold(usable, setup, check, start, stop)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (MemoryError, RuntimeError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
             light += x.sum(axis=0, dtype=np.float64)
@@ -255,18 +259,22 @@ def _unfold(
         x = next(iterates)
         if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
             yield event
-    if not torch.isfinite(x).all():
-        raise InputError(
-            "with the parameters of this preset the reconstruction is not finite",
-            "Choose another preset",
-            field="preset",
-        )
     found = yield from translated(
-        setup.localizer(x, y, b, ignored, lit),
+        setup.localizer(_finite(x), y, b, ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
     fitted = setup.localizer.frames(y, b, ignored, lit)
     return x.cpu().numpy(), Chunk(fitted, lit, found, background)
+
+
+def _finite(x: torch.Tensor) -> torch.Tensor:
+    if torch.isfinite(x).all():
+        return x
+    raise InputError(
+        "with the parameters of this preset the reconstruction is not finite",
+        "Choose another preset",
+        field="preset",
+    )
 
 
 def _silent(share: float) -> None:
@@ -307,7 +315,9 @@ def _batch_size(setup: Setup) -> int:
 
 
 def _smaller_batch(batch: int, setup: Setup, error: BaseException) -> Generator[Event, None, int]:
-    """Halve the batch after running out of memory."""
+    """Halve the batch after running out of memory; any other error is raised again."""
+    if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+        raise error
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()
     if batch == 1:
