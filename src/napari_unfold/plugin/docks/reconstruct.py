@@ -45,9 +45,7 @@ class ReconstructWidget(StackDock):
     """
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        from napari_unfold.files.presets import list_presets
-
-        form = RecipeForm(list_presets())
+        form = RecipeForm(store.presets())
         super().__init__(napari_viewer, form, "Reconstruct and localize the chosen frames")
         self.form = form
         self._run: _Run
@@ -118,9 +116,7 @@ class ReconstructWidget(StackDock):
     # ---- presets, and the memory of the last session
 
     def _list_presets(self) -> None:
-        from napari_unfold.files.presets import list_presets
-
-        self.form.set_presets(list_presets())
+        self.form.set_presets(store.presets())
 
     def _restore(self) -> None:
         last = load_last_settings()
