@@ -181,6 +181,12 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     assert contents(tmp_path) == NEW
 
 
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".napari-unfold.lock").mkdir()
+    with pytest.raises(InputError, match=r"cannot write '.*\.napari-unfold\.lock'"):
+        fill(tmp_path, NEW)
+
+
 @pytest.mark.parametrize("record", ["", "[" * 100_000, '{"files": 3}', '{"files": ["../a.txt"]}'])
 def test_a_record_that_is_no_record_removes_nothing(tmp_path: Path, record: str) -> None:
     folder = tmp_path / "results"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from napari_unfold.errors import InputError
+from napari_unfold.files.atomic import cannot_write
 
 if sys.platform == "win32":
     import msvcrt
@@ -46,10 +47,13 @@ class Lock:
         Raises
         ------
         InputError
-            If another process, or another job of this one, has it.
+            If another process, or another job of this one, has it, or its file cannot be written.
         """
         while self._file is None:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:  # that of another user
+                raise cannot_write(self._path, error) from error
             try:
                 _lock(file)
             except (BlockingIOError, PermissionError) as error:

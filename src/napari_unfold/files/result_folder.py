@@ -105,6 +105,8 @@ class ResultFolder:
 
     def _publish(self) -> None:
         names = self.names
+        for name in names:
+            _flush(self._new / name)
         earlier = recorded_files(self.path)
         old = [n for n in {*names, *earlier} if (self.path / n).is_file()]
         try:
@@ -115,6 +117,12 @@ class ResultFolder:
                 os.replace(self._new / name, self.path / name)  # noqa: PTH105
             for name in set(old) - {*names}:
                 (self.path / name).unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Let a file reach the disk before it takes the place of another one."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _switch(folder: Path, old: Iterable[str], names: Iterable[str]) -> None:

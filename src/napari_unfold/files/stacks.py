@@ -159,9 +159,9 @@ def _fingerprint(path: Path) -> tuple[int, ...]:
         found = path.stat()
     except OSError:
         return ()
-    if stat.S_ISDIR(found.st_mode):  # whose own data do not change
-        return (found.st_ino,)
-    return (found.st_size, found.st_mtime_ns, found.st_ino)
+    if stat.S_ISDIR(found.st_mode):  # in which anything may come and go
+        return (0,)
+    return (found.st_size, found.st_mtime_ns)
 
 
 def as_stack(array: Any, name: str = "array", pixel_size_nm: float | None = None) -> Stack:
