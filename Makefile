@@ -7,8 +7,10 @@ ifeq ($(shell uname),Linux)
 ON_DISPLAY = env QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24"
 endif
 
-.PHONY: help demo test lint format clean \
-        bench-quality bench-acquisitions bench-speed bench-training bench-estimates bench-fluctuation
+BENCHMARKS = $(addprefix bench-, quality acquisitions speed training estimates fluctuation coupling \
+             tracks)
+
+.PHONY: help demo test lint format clean $(BENCHMARKS)
 .NOTPARALLEL:
 
 help:
@@ -17,7 +19,7 @@ help:
 	@echo "make lint     check style, types and the napari manifest"
 	@echo "make format   put the code into the style that lint asks for"
 	@echo "make bench-quality, bench-acquisitions, bench-speed, bench-training,"
-	@echo "bench-estimates, bench-fluctuation   print what is claimed"
+	@echo "bench-estimates, bench-fluctuation, bench-coupling, bench-tracks   print what is claimed"
 	@echo "make clean    remove what the other targets made (.venv stays)"
 
 demo:
@@ -40,7 +42,7 @@ format:
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
-bench-quality bench-acquisitions bench-speed bench-training bench-estimates bench-fluctuation:
+$(BENCHMARKS):
 	@sh scripts/setup.sh demo
 	$(PYTHON) benchmarks/$(@:bench-%=%).py
 

@@ -76,6 +76,8 @@ class Metrics:
         Fine pixels below it are empty.
     penalty_parameters : dict
         Those of the penalty, by name.
+    coupling : float
+        Of neighbouring frames.
     psf_sigma_px : float, optional
         In camera pixels, if it is learned.
     """
@@ -86,6 +88,7 @@ class Metrics:
     weight: float = math.nan
     threshold_photons: float = math.nan
     penalty_parameters: Mapping[str, float] = field(default_factory=dict)
+    coupling: float = 0.0
     training_loss: float = math.nan
     psf_sigma_px: float | None = None
 

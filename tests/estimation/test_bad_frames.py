@@ -127,6 +127,8 @@ def test_the_others_are_as_if_bad_frames_were_not_there() -> None:
     for start, stop in ((0, 40), (8, 13), (39, 40)):
         np.testing.assert_array_equal(usable.read(start, stop), frames[start:stop])
     np.testing.assert_array_equal(spoilt[found.kept], frames)
+    # frames on both sides of a bad one do not follow each other, nor does the first
+    assert np.flatnonzero(~found.follows).tolist() == [0, 10]
 
 
 def test_what_is_told() -> None:

@@ -2,6 +2,8 @@
 
 import math
 import threading
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -48,19 +50,25 @@ def some_frames(n=6, side=12, molecules=6, seed=0):
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("run", [checkpointed, unrolled])
-def test_saving_memory_and_time_changes_neither_output_nor_gradient(run, fidelity, penalty):
-    _, frames = some_frames(2)
+@pytest.mark.parametrize("coupling", [None, 0.0, 3.0])
+def test_saving_memory_and_time_changes_neither_output_nor_gradient(
+    run, coupling, fidelity, penalty
+):
+    _, frames = some_frames(4)
+    follows = None if coupling is None else torch.tensor([True, True, False, True])
     operator = SeparableOperator((12, 12), 3, 1.0, dtype=torch.float64)
     parameters = classical_parameters(
         operator, PHOTONS, 5.0, fidelity=fidelity, penalty=penalty, iterations=23
-    )
+    ).model_copy(update={"coupling": coupling or 0.0})
     gradients = []
     for any_run in (UnfoldedNetwork.forward, run):
         network = UnfoldedNetwork(operator, parameters, dtype=torch.float64)
-        x = any_run(network, frames.y.double(), frames.b.double())
+        x = any_run(network, frames.y.double(), frames.b.double(), follows=follows)
         (0.5 * x.square() + x).sum().backward()
-        gradients.append([x.detach(), *(p.grad for n, p in network.named_parameters()
-                                        if n != "threshold")])  # fmt: skip
+        learned = {n: p.grad for n, p in network.named_parameters() if n != "threshold"}
+        if coupling is None:
+            assert not learned.pop("coupling")
+        gradients.append([x.detach(), *learned.values()])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
 
@@ -103,6 +111,47 @@ def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, los
 def test_an_empty_image_is_never_worth_more_than_found_molecules(loss, better, worse):
     assert worth(better, loss) > worth(worse, loss)
     assert worth(Metrics(math.nan, jaccard=0.5), TolerantLoss()) == -math.inf
+
+
+def frames_in_sequence(n, on):
+    """Frames in which molecules stay on for `on` frames; the more the longer."""
+    operator, single = some_frames(n // on, molecules=3)
+    truth = single.truth.repeat_interleave(on, dim=0)
+    noise = torch.randn(len(truth), *operator.shape, generator=torch.Generator().manual_seed(1))
+    y = operator.forward(truth) + 5.0 + 4.0 * noise
+    return operator, TrainingSet(y, single.b, truth, in_sequence=True)
+
+
+@pytest.mark.slow
+def test_the_coupling_is_learned_where_molecules_stay_on():
+    operator, frames = frames_in_sequence(24, on=6)
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=30)
+    learn_from = partial(train, operator, start, outer_iterations=6, search_start=False)
+    loss = ReconstructionLoss(PHOTONS)
+    trained = run_to_end(learn_from(*frames.split(), loss))
+    assert trained.parameters.coupling > 0.5
+    # and it is worth something on the frames that were not learned from
+    _, checking = frames.split()
+    losses = []
+    for parameters in (trained.parameters, trained.parameters.without_coupling()):
+        network = UnfoldedNetwork(operator, parameters)
+        with torch.no_grad():
+            x = network(checking.y, checking.b, checking.follows)
+        losses.append(loss(x, checking.truth, network.threshold).item())
+    assert losses[0] < losses[1]
+
+
+def test_frames_that_are_not_in_sequence_teach_nothing_of_their_neighbours():
+    operator, frames = frames_in_sequence(8, on=4)
+    alone = replace(frames, in_sequence=False)
+    for coupling in (0.0, 2.0):
+        start = classical_parameters(operator, PHOTONS, 5.0, iterations=10)
+        start = start.model_copy(update={"coupling": coupling})
+        trained = run_to_end(
+            train(operator, start, *alone.split(), TolerantLoss(), outer_iterations=2,
+                  search_start=False)
+        )  # fmt: skip
+        assert trained.parameters.coupling == coupling
 
 
 @pytest.mark.slow

@@ -96,6 +96,10 @@ def test_two_exponential_brightnesses_make_a_gamma_distribution():
     torch.testing.assert_close(odds, photons / 700.0, rtol=0.01, atol=0)
 
 
+def test_no_molecules_have_no_odds():
+    assert len(pair_odds(torch.zeros(0), BrightnessPrior(1000.0, 0.2))) == 0
+
+
 @pytest.mark.parametrize("of_several", [[2000.0], [1000.0, 2000.0, 9000.0]])
 def test_equally_bright_molecules_hide_no_second_one(of_several):
     odds = pair_odds(torch.tensor([1000.0, *of_several]), BrightnessPrior(1000.0, 0.02))

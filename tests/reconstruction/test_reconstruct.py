@@ -11,11 +11,14 @@ import tifffile
 import torch
 
 from napari_unfold.errors import InputError, OutOfMemoryError
+from napari_unfold.estimation.observe import observe_molecules
+from napari_unfold.files.localizations import read_localizations
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.jobs import Note, Preview, Progress, Stage, run_to_end
 from napari_unfold.reconstruction import reconstruct as module
+from napari_unfold.reconstruction.prepare import prepare
 from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
@@ -159,15 +162,57 @@ def test_frames_are_chosen_and_keep_their_numbers(small):
     pd.testing.assert_frame_equal(part.localizations, expected, rtol=0.01, atol=1.0)
 
 
+def a_preset(coupling):
+    """Return the default preset with few iterations, and neighbouring frames coupled."""
+    preset = load_preset(DEFAULT_PRESET)
+    network = preset.networks["gaussian"]
+    changed = {
+        "step_sizes": network.step_sizes[:40], "l1_iterations": 10, "coupling": coupling,
+    }  # fmt: skip
+    return preset.model_copy(update={"networks": {"gaussian": network.model_copy(update=changed)}})
+
+
+@pytest.fixture(scope="module")
+def lasting():
+    """Frames in which molecules stay on."""
+    return simulate("random", frames=6, shape=(16, 20), density_per_um2=4, on_frames=8, seed=8)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_batches_do_not_change_the_result(small, batch, monkeypatch):
-    stack = as_stack(small.stack)
-    expected = run_to_end(reconstruct(stack, quick()))
+@pytest.mark.parametrize("coupling", [0.0, 5.0])
+def test_batches_do_not_change_the_result(lasting, coupling, batch, monkeypatch):
+    stack, preset = as_stack(lasting.stack), a_preset(coupling)
+    expected = run_to_end(reconstruct(stack, quick(), preset))
     monkeypatch.setattr(module, "_batch_size", lambda _setup: batch)
-    result = run_to_end(reconstruct(stack, quick()))
+    result = run_to_end(reconstruct(stack, quick(), preset))
     np.testing.assert_allclose(result.image, expected.image, rtol=1e-3, atol=0.05)
     assert len(result.localizations) == len(expected.localizations)
+
+
+def test_the_coupling_of_a_preset_can_be_left_out(lasting):
+    seen = run_to_end(observe_molecules(as_stack(lasting.stack), quick(), slice(None)))
+    cpu = torch.device("cpu")
+    setups = [prepare(seen, a_preset(5.0), cpu, coupled=coupled) for coupled in (True, False)]
+    assert [s.parameters.coupling for s in setups] == [5.0, 0.0]
+    assert [s.with_neighbours(2, 4, 5) for s in setups] == [(1, 5), (2, 4)]
+    assert [s.with_neighbours(0, 5, 5) for s in setups] == [(0, 5), (0, 5)]
+
+
+def test_frames_on_both_sides_of_one_left_out_are_no_neighbours(lasting, tmp_path):
+    spoilt = np.insert(lasting.stack, 3, 0, axis=0)
+    path, images = tmp_path / "frames.tif", {}
+    for part in (slice(0, 7), slice(0, 3), slice(4, 7)):
+        job = reconstruct(as_stack(spoilt), quick(), a_preset(5.0), frames=part, save_frames=path)
+        run_to_end(job)
+        images[part.start, part.stop] = tifffile.imread(path)
+    assert not images[0, 7][3].any()
+    for start, stop in ((0, 3), (4, 7)):
+        whole = images[0, 7][start:stop]
+        np.testing.assert_allclose(whole, images[start, stop], rtol=1e-3, atol=0.05)
+    # but neighbours do matter where nothing is left out
+    run_to_end(reconstruct(as_stack(lasting.stack), quick(), a_preset(5.0), save_frames=path))
+    assert abs(tifffile.imread(path)[2] - images[0, 7][2]).max() > 0.5
 
 
 def test_every_frame_is_written_as_it_comes(small, tmp_path):
@@ -216,16 +261,16 @@ def test_memory_does_not_grow_with_the_number_of_frames():
 
 @pytest.mark.slow
 def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
-    original, sizes = module.iterates_in_place, []
+    original, sizes = module.coupled_iterates, []
 
-    def hungry(network, y, b):
+    def hungry(network, y, b, follows, wanted):
         sizes.append(len(y))
         if len(y) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(network, y, b)
+        return original(network, y, b, follows, wanted)
 
     expected = run_to_end(reconstruct(as_stack(small.stack), quick()))
-    monkeypatch.setattr(module, "iterates_in_place", hungry)
+    monkeypatch.setattr(module, "coupled_iterates", hungry)
     monkeypatch.setattr(module, "_batch_size", lambda _setup: 4)
     events = []
     result = run_to_end(reconstruct(as_stack(small.stack), quick()), events.append)
@@ -251,10 +296,10 @@ def test_whoever_runs_out_of_memory_the_batch_is_halved(error):
 
 
 def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
-    def too_hungry(network, y, b):
+    def too_hungry(network, y, b, follows, wanted):
         raise MemoryError
 
-    monkeypatch.setattr(module, "iterates_in_place", too_hungry)
+    monkeypatch.setattr(module, "coupled_iterates", too_hungry)
     with pytest.raises(OutOfMemoryError, match=r"does not fit into the memory.*Crop"):
         run_to_end(reconstruct(as_stack(small.stack), quick()))
 
@@ -358,3 +403,46 @@ def test_settings_of_localization_are_used(small):
     bright = quick(localization=Localization(min_photons_fraction=1.0))
     table = run_to_end(reconstruct(as_stack(small.stack), bright)).localizations
     assert table["photons"].min() >= 1500
+
+
+@pytest.fixture(scope="module")
+def staying():
+    """Thirty molecules in view that stay on for eight frames in the mean."""
+    return simulate("random", frames=70, shape=(24, 24), density_per_um2=1, on_frames=8, seed=9)
+
+
+def reconstructed(made, follow):
+    recipe = quick(localization=Localization(follow=follow))
+    notes = []
+    job = reconstruct(as_stack(made.stack), recipe)
+    result = run_to_end(job, lambda e: notes.append(e.text) if isinstance(e, Note) else None)
+    return result, notes
+
+
+@pytest.mark.slow
+def test_molecules_that_stay_on_are_fitted_as_one(staying, tmp_path):
+    single, _ = reconstructed(staying, "off")
+    followed, notes = reconstructed(staying, "auto")
+    assert "track" not in single.localizations
+    assert single.molecules is None
+    assert any("Molecules stay on for about" in note for note in notes)
+    assert notes == followed.record["notes"][-len(notes) :]
+    before, after = (
+        evaluate(r.localizations, staying.truth, (50.0,))[0] for r in (single, followed)
+    )
+    assert after.jaccard > before.jaccard
+    assert after.rmse_nm < 0.7 * before.rmse_nm
+    followed.save(tmp_path)
+    assert len(read_localizations(tmp_path / "molecules.csv")) == len(followed.molecules)
+    single.save(tmp_path / "single")
+    assert not (tmp_path / "single" / "molecules.csv").exists()
+
+
+def test_frames_that_show_other_molecules_each_are_left_to_themselves(small):
+    (automatic, _), (off, _) = (reconstructed(small, follow) for follow in ("auto", "off"))
+    pd.testing.assert_frame_equal(automatic.localizations, off.localizations)
+
+
+def test_that_too_few_molecules_can_be_followed_is_said(small):
+    _, notes = reconstructed(small, "on")
+    assert any("stay on" in note or "Too few" in note for note in notes)

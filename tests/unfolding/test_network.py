@@ -48,13 +48,17 @@ def test_the_inertia_of_chambolle_and_dossal():
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, penalty):
     operator, y, b = a_problem(shape=(4, 4), photons=55.0)
-    network, _ = a_network(operator, fidelity, penalty, 3, projection_width_photons=4.0)
+    network, _ = a_network(
+        operator, fidelity, penalty, 4, projection_width_photons=4.0, coupling=2.0
+    )
+    follows = torch.tensor([True, True])
     learned = {n: v for n, v in network.named_parameters() if n != "threshold"}
     of_penalty = {f"penalty_parameters.{name}" for name in network.penalty_class.learnables()}
-    assert set(learned) == {"step_sizes", "weight"} | of_penalty
+    assert set(learned) == {"step_sizes", "weight", "coupling"} | of_penalty
 
     def run(y, *values):
-        return torch.func.functional_call(network, dict(zip(learned, values, strict=True)), (y, b))
+        values = dict(zip(learned, values, strict=True))
+        return torch.func.functional_call(network, values, (y, b, follows))
 
     inputs = (y + 0.3, *learned.values())  # away from the kink of clipped zeros
     inputs = tuple(v.detach().clone().requires_grad_() for v in inputs)

@@ -153,6 +153,8 @@ def numbers_of(metrics: jobs.Metrics) -> str:
         "threshold": metrics.threshold_photons,
         **metrics.penalty_parameters,
     }
+    if metrics.coupling:
+        numbers["coupling"] = metrics.coupling
     if metrics.psf_sigma_px is not None:
         numbers["PSF sigma (pixels)"] = metrics.psf_sigma_px
     return ", ".join(f"{title} {value:.4g}" for title, value in numbers.items())

@@ -98,6 +98,11 @@ class FrameCheck:
         """Numbers of the frames that are used, in order."""
         return np.setdiff1d(np.arange(*self.span), list(self.left_out)).astype(np.intp)
 
+    @cached_property
+    def follows(self) -> NDArray[np.bool_]:
+        """Which of the frames that are used came directly after the one used before them."""
+        return np.asarray(np.diff(self.kept, prepend=self.span[0] - 2) == 1)
+
     @property
     def notes(self) -> list[str]:
         """What the user should be told."""

@@ -78,9 +78,9 @@ _THUNDERSTORM = {
     "uncertainty_y": "uncertainty_y_nm",
     "uncertainty_intensity": "uncertainty_photons",
     "detections": "detections",
-    "quality": "quality",
     "track": "track",
     "last_frame": "last_frame",
+    "quality": "quality",
 }
 _CHALLENGE = {"frame": "frame", "xnano": "x_nm", "ynano": "y_nm", "intensity": "photons"}
 # DECODE's first coordinate runs along the rows of a TIFF frame, its second along the columns

@@ -72,13 +72,9 @@ def read_localizations(
     for name in FRAME_NUMBERS & set(table):
         table[name] -= layout.dialect.first_frame
     _convert_units(path, layout, sources, table, pixel_size_nm)
-    if "detections" in table:
-        table["detections"] = table["detections"].fillna(1)
-    for name in _COUNTS & set(table):
-        if not ((table[name].abs() < 2**53) & (table[name] % 1 == 0)).all():
-            del table[name]  # not known of all
     optional = table.columns.difference([*REQUIRED])
     table[optional] = table[optional].replace([np.inf, -np.inf], np.nan)
+    _fill_whole_numbers(table)
     return validate(table) if len(table) else empty_table()
 
 
@@ -93,6 +89,17 @@ def _read(path: Path, dialect: DialectName | None) -> tuple[Layout, pd.DataFrame
         return BINARY[path.suffix.lower()](path)
     layout = recognize(path, _first_lines(path), dialect)
     return layout, _read_text(path, layout)
+
+
+def _fill_whole_numbers(table: pd.DataFrame) -> None:
+    """Replace what is missing in columns that cannot say so, or leave them out."""
+    if "detections" in table:
+        table["detections"] = table["detections"].fillna(1)
+    if "last_frame" in table:
+        table["last_frame"] = table["last_frame"].fillna(table["frame"])
+    for name in _COUNTS & set(table):  # tracks make sense for all or none
+        if not ((table[name].abs() < 2**53) & (table[name] % 1 == 0)).all():
+            del table[name]
 
 
 def _first_lines(path: Path) -> list[str]:

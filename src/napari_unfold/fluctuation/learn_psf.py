@@ -160,10 +160,10 @@ class _Learner:
         self.network.tick = check
         frozen = self.network.frozen(self.start)
 
-        def run(y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        def run(part: TrainingSet) -> torch.Tensor:
             if backward:
-                return checkpointed(self.network, y, b)
-            return final_iterate(frozen, y, b, check)
+                return checkpointed(self.network, part.y, part.b)
+            return final_iterate(frozen, part.y, part.b, check)
 
         return self.images.loss(
             run, self.loss, self.network.threshold, backward=backward,
@@ -183,6 +183,7 @@ def _groups(
         "step_sizes": (1e-3 * step, LARGEST_STEP * step, step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-4 * brightest, 0.5 * brightest, start.threshold_photons),
+        "coupling": (start.coupling, start.coupling, 1.0),  # images without neighbours in time
     }
     return boxed(network.named_parameters(), boxes)
 

@@ -142,11 +142,12 @@ class SemiBlindNetwork(UnfoldedNetwork):
         previous: torch.Tensor,
         y: torch.Tensor,
         b: torch.Tensor,
+        supported: torch.Tensor,
     ) -> torch.Tensor:
         """Return ``x^(k+1)`` from ``x^k`` and ``x^(k-1)``."""
         self.tick()
         with self.operator.held():
-            return super().iteration(k, x, previous, y, b)
+            return super().iteration(k, x, previous, y, b, supported)
 
     def step(self, k: int) -> torch.Tensor:
         """Return the step size ``alpha_k`` at the present sigma."""

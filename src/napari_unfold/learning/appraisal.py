@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,17 +33,25 @@ class TrainingSet:
         Background in photons.
     truth : tensor (R, qY, qX)
         Photons of the true molecules per fine pixel.
+    in_sequence : bool
+        The frames were taken one after the other, so that molecules may be seen in several.
     """
 
     y: torch.Tensor
     b: torch.Tensor
     truth: torch.Tensor
+    in_sequence: bool = False
+
+    @property
+    def follows(self) -> torch.Tensor | None:
+        """Which frames came directly after the one before; see `unfolding.coupling`."""
+        return torch.ones_like(self.y[:, 0, 0], dtype=torch.bool) if self.in_sequence else None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, frames: slice) -> TrainingSet:
-        return TrainingSet(self.y[frames], self.b, self.truth[frames])
+        return replace(self, y=self.y[frames], truth=self.truth[frames])
 
     def split(self, validation_share: float = 0.25) -> tuple[TrainingSet, TrainingSet]:
         """Return the first frames for training and the last, at least one, for validation."""
@@ -51,13 +59,13 @@ class TrainingSet:
         return self[:n], self[n:]
 
     def parts(self, frames_at_once: int = FRAMES_AT_ONCE) -> Iterator[TrainingSet]:
-        """Yield a few frames at a time."""
+        """Yield a few frames at a time, which know of no others."""
         for i in range(0, len(self), frames_at_once):
             yield self[i : i + frames_at_once]
 
     def loss(
         self,
-        run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        run: Callable[[TrainingSet], torch.Tensor],
         loss: Loss,
         threshold: torch.Tensor,
         *,
@@ -69,7 +77,7 @@ class TrainingSet:
         Parameters
         ----------
         run : callable
-            Images ``(R, qY, qX)`` from frames and background.
+            Images ``(R, qY, qX)`` of some of the frames.
         loss : Loss
         threshold : tensor
         backward : bool
@@ -79,7 +87,7 @@ class TrainingSet:
         total = torch.zeros(())
         for part in self.parts(frames_at_once):
             share = len(part) / len(self)
-            value = share * loss(run(part.y, part.b), part.truth, threshold)
+            value = share * loss(run(part), part.truth, threshold)
             if backward:
                 value.backward()  # type: ignore[no-untyped-call]
             total = total + value.detach().cpu()
@@ -88,7 +96,9 @@ class TrainingSet:
 
 def unfold(network: UnfoldedNetwork, frames: TrainingSet, check: Check) -> torch.Tensor:
     """Run the network over the frames."""
-    return torch.cat([final_iterate(network, p.y, p.b, check).clone() for p in frames.parts()])
+    return torch.cat(
+        [final_iterate(network, p.y, p.b, check, p.follows).clone() for p in frames.parts()]
+    )
 
 
 def appraise(network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, loss: Loss) -> Metrics:
@@ -113,6 +123,7 @@ def appraise(network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, los
         weight=network.weight.item(),
         threshold_photons=threshold.item(),
         penalty_parameters={name: p.item() for name, p in network.penalty_parameters.items()},
+        coupling=network.coupling.item(),
     )
 
 

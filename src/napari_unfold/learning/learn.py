@@ -7,7 +7,7 @@ a stack with known molecules.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -142,14 +142,15 @@ def learn(
     operator = data.operator
     loss = make_loss(training, data.start.reference.molecule_photons)
     classical = UnfoldedNetwork(operator, data.start, device=chosen)
-    before = final_iterate(classical, checking.y[:1], checking.b)[0].cpu().numpy()
+    pair = checking[:2]  # the second is the neighbour of the one that is shown
+    before = final_iterate(classical, pair.y, pair.b)[0].cpu().numpy()
 
     def learned(trained: Trained) -> Learned:
         network = UnfoldedNetwork(operator, trained.parameters, device=chosen)
         return Learned(
             preset=_preset(name, recipe, training, data.source, trained, len(learning)),
             before=before,
-            after=final_iterate(network, checking.y[:1], checking.b)[0].cpu().numpy(),
+            after=final_iterate(network, pair.y, pair.b, follows=pair.follows)[0].cpu().numpy(),
             truth=checking.truth[0].cpu().numpy(),
             history=trained.history,
             best=trained.best,
@@ -241,12 +242,14 @@ def _training_data(
         density_per_um2=training.density_per_um2,
         molecule_photons=photons if isinstance(photons, float) else MOLECULE_PHOTONS,
         background_photons=(background if isinstance(background, float) else BACKGROUND_PHOTONS),
+        on_frames=training.on_frames,
         recipe=recipe,
         seed=SEED,
     )
     source = (
         f"{training.frames} simulated frames, {training.scene}, "
         f"{training.density_per_um2:g} molecules per µm²"
+        + (f", on for {training.on_frames:g} frames" if training.on_frames else "")
     )
     known = simulation.recipe.model_copy(
         update={
@@ -256,7 +259,8 @@ def _training_data(
         }
     )
     made = as_stack(simulation.stack, "simulation", recipe.optics.pixel_size_nm)
-    return (yield from _from_stack(known, made, simulation.truth, slice(None), device, source))
+    data = yield from _from_stack(known, made, simulation.truth, slice(None), device, source)
+    return replace(data, frames=replace(data.frames, in_sequence=training.on_frames is not None))
 
 
 def _from_stack(
@@ -282,7 +286,7 @@ def _from_stack(
             "Check that truth and stack belong together, and the pixel size",
             field="stack",
         )
-    known = TrainingSet(y, b, torch.as_tensor(images, device=device))
+    known = TrainingSet(y, b, torch.as_tensor(images, device=device), in_sequence=True)
     operator = forward_operator(seen.shape, grid.upsampling, seen.psf, device=device)
     return _Data(operator, known, untrained(operator, seen), source)
 

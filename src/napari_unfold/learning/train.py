@@ -34,7 +34,7 @@ from napari_unfold.learning.starting_point import best_start
 from napari_unfold.unfolding.backward import unrolled
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
-from napari_unfold.unfolding.parameters import NetworkParameters
+from napari_unfold.unfolding.parameters import MAX_COUPLING, NetworkParameters
 
 Outcome = Literal["learned", "stalled", "zero", "diverged"]
 
@@ -83,6 +83,9 @@ def train(
     search_start: bool = True,
 ) -> Job[Trained]:
     """Learn step sizes, weight, threshold and what the penalty has to learn.
+
+    From frames in sequence the coupling of neighbours is learned too; others tell nothing of it,
+    and it stays as it is.
 
     Parameters
     ----------
@@ -157,6 +160,7 @@ def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> Ne
             "weight": network.weight.item(),
             "threshold_photons": network.threshold.item(),
             "penalty_parameters": {n: p.item() for n, p in network.penalty_parameters.items()},
+            "coupling": network.coupling.item(),
         }
     )
 
@@ -214,6 +218,7 @@ class _Learner:
             network.step_sizes.copy_(torch.tensor(parameters.step_sizes))
             network.weight.fill_(parameters.weight)
             network.threshold.fill_(parameters.threshold_photons)
+            network.coupling.fill_(parameters.coupling)
             for name, value in parameters.penalty_parameters.items():
                 network.penalty_parameters[name].fill_(value)
         self._begin()
@@ -223,8 +228,8 @@ class _Learner:
         """Loss over the whole training set, with or without its gradient."""
         network, unfold_ = self.network, unrolled if backward else final_iterate
 
-        def run(y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-            return unfold_(network, y, b, check)
+        def run(part: TrainingSet) -> torch.Tensor:
+            return unfold_(network, part.y, part.b, check, part.follows)
 
         return self.training.loss(run, self.loss, network.threshold, backward=backward)
 
@@ -243,6 +248,8 @@ def _groups(
         "step_sizes": (1e-3 * step, LARGEST_STEP * step, together * step),
         "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
         "threshold": (1e-3 * molecule, 0.5 * brightest, start.threshold_photons),
+        # a coupling of one is the first to be felt
+        "coupling": (0.0, MAX_COUPLING, max(start.coupling, 1.0)),
     }
     for name, learnable in network.penalty_class.learnables().items():
         unit = learnable.unit(molecule)

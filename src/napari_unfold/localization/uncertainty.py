@@ -68,14 +68,9 @@ def uncertainties(molecules: Molecules, frames: Frames, crowding: torch.Tensor) 
         covariance = torch.linalg.inv_ex(information)[0]
         own = covariance.diagonal(dim1=1, dim2=2)[:, :3]
         variance[hood.which] = own.clamp(min=0.0).to(variance)
-    variance[:, :2] *= mistakes(crowding)[:, None]
+    variance[:, :2] *= 1.0 + MISTAKES * crowding[:, None]
     variance[:, :2] += hidden_variance(molecules, frames, crowding)[:, None]
     return variance.sqrt()
-
-
-def mistakes(crowding: torch.Tensor) -> torch.Tensor:
-    """Return the factor ``(N,)`` by which mistakes among neighbours raise variances."""
-    return 1.0 + MISTAKES * crowding
 
 
 def hidden_variance(molecules: Molecules, frames: Frames, crowding: torch.Tensor) -> torch.Tensor:
@@ -95,6 +90,8 @@ def pair_odds(photons: torch.Tensor, prior: Brightness) -> torch.Tensor:
     ``(f * f)(q) / f(q)`` with the distribution ``f`` of the photons of a molecule; one where
     nothing is known of it.
     """
+    if len(photons) == 0:
+        return photons
     brightest = float(photons.max())
     at = torch.linspace(0.0, brightest, BRIGHTNESSES, dtype=torch.float64)
     one = torch.exp(-prior.penalty(at)).numpy()

@@ -51,6 +51,11 @@ class Setup:
     localizer: Localizer
     device: torch.device
 
+    def with_neighbours(self, start: int, stop: int, total: int) -> tuple[int, int]:
+        """Return the frames that the network has to see for those from `start` to `stop`."""
+        margin = 1 if self.parameters.coupling else 0
+        return max(start - margin, 0), min(stop + margin, total)
+
     def record(
         self, stack: Stack, preset: Preset | None, n_localizations: int, seconds: float
     ) -> dict[str, Any]:
@@ -90,8 +95,22 @@ def check_preset(preset: Preset | None, recipe: Recipe) -> None:
         )
 
 
-def prepare(seen: MoleculeObservation, preset: Preset | None, device: torch.device) -> Setup:
+def prepare(
+    seen: MoleculeObservation,
+    preset: Preset | None,
+    device: torch.device,
+    *,
+    coupled: bool = True,
+) -> Setup:
     """Build network and localizer, with the parameters of a preset or classical ones.
+
+    Parameters
+    ----------
+    seen : MoleculeObservation
+    preset : Preset, optional
+    device : torch.device
+    coupled : bool
+        Let neighbouring frames help each other, as strongly as the preset says.
 
     Raises
     ------
@@ -113,6 +132,8 @@ def prepare(seen: MoleculeObservation, preset: Preset | None, device: torch.devi
         parameters = preset.networks[recipe.solver.fidelity].for_data(data)
     else:
         parameters = untrained(operator, seen)
+    if not coupled:
+        parameters = parameters.without_coupling()
     used = {"penalty": parameters.penalty, "iterations": parameters.iterations}
     return Setup(
         seen=seen,

@@ -47,7 +47,7 @@ from napari_unfold.reconstruction.through_time import ThroughTime
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.tables.molecules import molecules_of
-from napari_unfold.unfolding.inference import iterates_in_place
+from napari_unfold.unfolding.inference import coupled_iterates
 
 T = TypeVar("T")
 
@@ -179,7 +179,8 @@ def reconstruct(
     recipe = yield from _heard(job, told)
     seen = yield from observe_molecules(usable, recipe, slice(None))
     seen.notes[:0] = told
-    setup = prepare(seen, preset, chosen)
+    follow = recipe.localization.follow
+    setup = prepare(seen, preset, chosen, coupled=follow != "off")
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
@@ -239,14 +240,17 @@ def _unfold(
 ) -> Generator[Event, None, tuple[NDArray[np.float32], Chunk]]:
     """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
     seen, total = setup.seen, len(usable)
-    grey = usable.read(start, stop)
+    first, last = setup.with_neighbours(start, stop, total)
+    inner = slice(start - first, stop - first)
+    grey = usable.read(first, last)
     frames = to_photons(grey, seen.camera)
     factors = seen.lamp.factors(frames, seen.background, seen.camera)
     background = seen.background * factors[:, None, None]
-    lit = float(factors.mean()) if seen.lamp.lights_molecules else 1.0
-    unusable = check.unusable(grey, start)
+    lit = float(factors[inner].mean()) if seen.lamp.lights_molecules else 1.0
+    unusable = check.unusable(grey[inner], start)
     y = torch.as_tensor(frames, device=setup.device)
     b = torch.as_tensor(background, device=setup.device)
+    follows = torch.as_tensor(check.follows[first:last], device=setup.device)
     ignored = None if unusable is None else torch.as_tensor(unusable, device=setup.device)
     throttle = Throttle()
 
@@ -254,17 +258,17 @@ def _unfold(
         return Progress(start + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
-    iterates = iterates_in_place(setup.network, y + pedestal, b + pedestal)
+    iterates = coupled_iterates(setup.network, y + pedestal, b + pedestal, follows, inner)
     for k in range(setup.parameters.iterations):
         x = next(iterates)
         if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
             yield event
     found = yield from translated(
-        setup.localizer(_finite(x), y, b, ignored, lit),
+        setup.localizer(_finite(x), y[inner], b[inner], ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
-    fitted = setup.localizer.frames(y, b, ignored, lit)
-    return x.cpu().numpy(), Chunk(fitted, lit, found, background)
+    fitted = setup.localizer.frames(y[inner], b[inner], ignored, lit)
+    return x.cpu().numpy(), Chunk(fitted, lit, found, background[inner])
 
 
 def _finite(x: torch.Tensor) -> torch.Tensor:

@@ -62,6 +62,15 @@ class Training(Section):
         gt=0,
         le=100,
     )
+    on_frames: float | None = setting(
+        None,
+        "On-time",
+        "Mean time that a simulated molecule stays on; how much neighbouring frames tell of each "
+        "other is then learned. Empty: every frame shows other molecules.",
+        "frames",
+        ge=0.01,
+        le=1e6,
+    )
     softness: float = setting(
         0.5,
         "Softness (ρ)",

@@ -92,10 +92,11 @@ def simulate(
     molecule_photons: float = MOLECULE_PHOTONS,
     brightness_spread: float = 0.2,
     background_photons: float = BACKGROUND_PHOTONS,
+    on_frames: float | None = None,
     recipe: Recipe | None = None,
     seed: int = 0,
 ) -> Simulation:
-    """Simulate a stack in which every frame shows other molecules; `acquire` can do more.
+    """Simulate a stack of blinking molecules with what matters most; `acquire` can do more.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def simulate(
         Standard deviation of the brightness relative to its mean (gamma distributed).
     background_photons : float
         Photons per camera pixel.
+    on_frames : float, optional
+        Mean time that a molecule stays on. By default every frame shows other molecules.
     recipe : Recipe, optional
         Optics and camera; what it leaves open is as in `simulated_microscope.MICROSCOPE`.
     seed : int
@@ -133,6 +136,7 @@ def simulate(
         "molecule_photons": molecule_photons,
         "brightness_spread": brightness_spread,
         "background_photons": background_photons,
+        "on_frames": on_frames,
         "seed": seed,
     }
     return acquire(checked(Sample, values), recipe=recipe)

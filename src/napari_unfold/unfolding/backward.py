@@ -14,13 +14,23 @@ from typing import Any
 
 import torch
 
-from napari_unfold.unfolding.inference import Tick, iterates_in_place
+from napari_unfold.unfolding.coupling import (
+    light_of_neighbours,
+    remitted_curvature,
+    remitted_slope,
+    support,
+)
+from napari_unfold.unfolding.inference import Tick, coupled_iterates
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
 from napari_unfold.unfolding.projection import projection_slope, smoothed_projection
 
 
 def unrolled(
-    network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor, tick: Tick | None = None
+    network: UnfoldedNetwork,
+    y: torch.Tensor,
+    b: torch.Tensor,
+    tick: Tick | None = None,
+    follows: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return ``x^K`` with its gradient by the parameters of the network.
 
@@ -33,12 +43,15 @@ def unrolled(
         Background in photons, positive for the KL fidelity.
     tick : callable, optional
         Called at every iteration, forwards and backwards; may raise to stop.
+    follows : tensor (T,), bool, optional
+        As in `UnfoldedNetwork.iterates`.
 
     Returns
     -------
     tensor (..., qY, qX)
     """
-    x: torch.Tensor = _Unrolled.apply(network, y, b, tick or _nothing, *network.parameters())  # type: ignore[no-untyped-call]
+    theta = network.parameters()
+    x: torch.Tensor = _Unrolled.apply(network, y, b, follows, tick or _nothing, *theta)  # type: ignore[no-untyped-call]
     return x
 
 
@@ -55,25 +68,30 @@ class _Unrolled(torch.autograd.Function):
         network: UnfoldedNetwork,
         y: torch.Tensor,
         b: torch.Tensor,
+        follows: torch.Tensor | None,
         tick: Tick,
         *_: torch.Tensor,
     ) -> torch.Tensor:
         block = math.ceil(math.sqrt(len(network.step_sizes)))
         x = previous = torch.zeros_like(network.operator.adjoint(y))
         starts = [(x, previous)]
-        for k, iterate in enumerate(iterates_in_place(network, y, b), start=1):
+        alone = x
+        for k, iterate in enumerate(coupled_iterates(network, y, b, follows), start=1):
             tick()
             previous, x = x, iterate
             if k % block == 0:
                 starts.append((x.clone(), previous.clone()))
+            if k == network.iterations_alone and follows is not None:
+                alone = x.clone()
         ctx.network, ctx.y, ctx.b, ctx.tick = network, y, b, tick
+        ctx.coupling = None if follows is None else _Coupling(network, alone, follows)
         ctx.starts, ctx.block = starts, block
         return x.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         network, iterations = ctx.network, len(ctx.network.step_sizes)
-        adjoint = _Adjoint(network, ctx.y, ctx.b, gradients[0])
+        adjoint = _Adjoint(network, ctx.y, ctx.b, gradients[0], ctx.coupling)
         for i in reversed(range(math.ceil(iterations / ctx.block))):
             first, last = i * ctx.block, min((i + 1) * ctx.block, iterations)
             x, previous = ctx.starts[i]
@@ -82,7 +100,44 @@ class _Unrolled(torch.autograd.Function):
                 ctx.tick()
                 adjoint.step_back(k, *points.pop())
         by_parameters = (adjoint.total.get(name) for name, _ in network.named_parameters())
-        return (None, None, None, None, *by_parameters)
+        return (None, None, None, None, None, *by_parameters)
+
+
+class _Coupling:
+    """How the support of pixels depends on the images of frames that were left alone.
+
+    With ``v = c n / (B + c n)``: ``dv/dc = (1 - v)^2 n / B`` and ``dv/dn = (1 - v)^2 c / B``.
+    """
+
+    def __init__(
+        self, network: UnfoldedNetwork, alone: torch.Tensor, follows: torch.Tensor
+    ) -> None:
+        self.begins, self.follows = network.iterations_alone, follows
+        self.unit, self.strength = network.molecule_photons, network.coupling.item()
+        self.light = light_of_neighbours(alone, follows).div_(self.unit)
+        self.support = support(self.light, self.strength)
+        self.by_support = torch.zeros_like(self.support)
+
+    def slope(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of what is remitted, without its support."""
+        return remitted_slope(z, self.unit)
+
+    def curvature(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the second derivative of what is remitted."""
+        return remitted_curvature(z, self.unit).mul_(self.support)
+
+    def by_coupling(self) -> torch.Tensor:
+        """Return the derivative by c."""
+        return _dot(self._by_product(), self.light)
+
+    def by_images(self) -> torch.Tensor:
+        """Return the derivative by the images."""
+        by_light = self._by_product().mul_(self.strength / self.unit)
+        return light_of_neighbours(by_light, self.follows)
+
+    def _by_product(self) -> torch.Tensor:
+        """Return the derivative by ``c n / B``."""
+        return (1.0 - self.support).square_().mul_(self.by_support)
 
 
 class _Adjoint:
@@ -92,9 +147,14 @@ class _Adjoint:
     """
 
     def __init__(
-        self, network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor, by_x: torch.Tensor
+        self,
+        network: UnfoldedNetwork,
+        y: torch.Tensor,
+        b: torch.Tensor,
+        by_x: torch.Tensor,
+        coupling: _Coupling | None,
     ) -> None:
-        self.network, self.y, self.b = network, y, b
+        self.network, self.y, self.b, self.coupling = network, y, b, coupling
         self.steps: list[float] = network.step_sizes.tolist()
         self.weight: float = network.weight.item()
         self.by_x, self.by_previous = by_x, torch.zeros_like(by_x)
@@ -114,29 +174,46 @@ class _Adjoint:
             z = torch.add(x, x - previous, alpha=inertia(k))
             light = network.operator.forward(z)
             misfit = network.fidelity.residual(light, self.y, self.b)
-            slope = network.penalty(k).gradient(z).mul_(self.weight)
-            t = z.sub(slope.add_(network.operator.adjoint(misfit)), alpha=self.steps[k])
+            slope = network.penalty(k).gradient(z)
+            if coupling := self.coupled(k):
+                slope.addcmul_(coupling.support, coupling.slope(z), value=-1.0)
+            t = z.sub(
+                slope.mul_(self.weight).add_(network.operator.adjoint(misfit)), alpha=self.steps[k]
+            )
             points.append((z, t, light))
             previous, x = x, smoothed_projection(t, network.projection_width)
         return points
+
+    def coupled(self, k: int) -> _Coupling | None:
+        """Return the coupling, if iteration `k` knows of it."""
+        return self.coupling if self.coupling and k >= self.coupling.begins else None
 
     def step_back(self, k: int, z: torch.Tensor, t: torch.Tensor, light: torch.Tensor) -> None:
         """Undo iteration `k` and collect its share of the gradient."""
         network, penalty, step = self.network, self.network.penalty(k), self.steps[k]
         by_t = projection_slope(t, network.projection_width).mul_(self.by_x)
         self.total["step_sizes"][k] = -_dot(by_t, z - t) / step
-        self.total["weight"] -= step * _dot(by_t, penalty.gradient(z))
+        slope, bend = penalty.gradient(z), penalty.curvature(z)
+        if coupling := self.coupled(k):
+            remitted = coupling.slope(z)
+            slope.addcmul_(coupling.support, remitted, value=-1.0)
+            bend.sub_(coupling.curvature(z))
+            coupling.by_support.addcmul_(by_t, remitted, value=step * self.weight)
+        self.total["weight"] -= step * _dot(by_t, slope)
         for name, by_parameter in penalty.gradient_by_parameters(z).items():
             share = step * self.weight * _dot(by_t, by_parameter)
             self.total[f"penalty_parameters.{name}"] -= share
         # (1 - alpha D^2 F(z)) applied to the gradient by t
         curvature = network.fidelity.curvature(light, self.y, self.b)
         bent = network.operator.adjoint(network.operator.forward(by_t) * curvature)
-        bent.addcmul_(penalty.curvature(z), by_t, value=self.weight)
+        bent.addcmul_(bend, by_t, value=self.weight)
         by_z = by_t.sub_(bent, alpha=step)
         beta = inertia(k)
         self.by_x = self.by_previous.add_(by_z, alpha=1.0 + beta)
         self.by_previous = by_z.mul_(-beta)
+        if coupling and k == coupling.begins:
+            self.total["coupling"] += coupling.by_coupling()
+            self.by_x += coupling.by_images()
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,12 @@ import torch
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 
-def checkpointed(network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def checkpointed(
+    network: UnfoldedNetwork,
+    y: torch.Tensor,
+    b: torch.Tensor,
+    follows: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return ``x^K`` as the network does, with the memory of about ``2 sqrt(K)`` iterations.
 
     Only the ends of blocks of iterations are kept; back-propagation computes a block again
@@ -24,12 +29,14 @@ def checkpointed(network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor) -> 
     network : UnfoldedNetwork
     y, b : tensor (..., Y, X)
         Frames and background in photons.
+    follows : tensor (T,), bool, optional
+        As in `UnfoldedNetwork.iterates`.
 
     Returns
     -------
     tensor (..., qY, qX)
     """
-    x: torch.Tensor = _Checkpointed.apply(network, y, b, *network.parameters())  # type: ignore[no-untyped-call]
+    x: torch.Tensor = _Checkpointed.apply(network, y, b, follows, *network.parameters())  # type: ignore[no-untyped-call]
     return x
 
 
@@ -42,39 +49,47 @@ class _Checkpointed(torch.autograd.Function):
         network: UnfoldedNetwork,
         y: torch.Tensor,
         b: torch.Tensor,
+        follows: torch.Tensor | None,
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
         iterations = len(network.step_sizes)
         block = math.ceil(math.sqrt(iterations))
         x = previous = torch.zeros_like(network.operator.adjoint(y))
+        supported = y.new_zeros(())
         starts = []
         for k in range(iterations):
             if k % block == 0:
-                starts.append((k, x, previous))
-            previous, x = x, network.iteration(k, x, previous, y, b)
-        ctx.network, ctx.y, ctx.b = network, y, b
-        ctx.parameters, ctx.starts, ctx.block = parameters, starts, block
+                starts.append((k, x, previous, supported))
+            if k == network.iterations_alone and follows is not None:
+                supported = network.support(x, follows)
+            previous, x = x, network.iteration(k, x, previous, y, b, supported)
+        ctx.network, ctx.y, ctx.b, ctx.follows = network, y, b, follows
+        ctx.parameters, ctx.starts, ctx.block, ctx.supported = parameters, starts, block, supported
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        by_x, by_previous = gradients[0], torch.zeros_like(gradients[0])
+        by_state = [gradients[0], torch.zeros_like(gradients[0]), torch.zeros_like(ctx.supported)]
         total = [torch.zeros_like(p) for p in ctx.parameters]
-        iterations = len(ctx.network.step_sizes)
+        network, y, b, follows = ctx.network, ctx.y, ctx.b, ctx.follows
+        iterations = len(network.step_sizes)
         while ctx.starts:
             first, *begin = ctx.starts.pop()
-            x0, previous0 = (t.detach().requires_grad_() for t in begin)
+            begin = [t.detach().requires_grad_() for t in begin]
             with torch.enable_grad():
-                x, previous = x0, previous0
+                x, previous, supported = begin
                 for k in range(first, min(first + ctx.block, iterations)):
-                    previous, x = x, ctx.network.iteration(k, x, previous, ctx.y, ctx.b)
-            by_x, by_previous, *by_parameters = torch.autograd.grad(
-                (x, previous),
-                (x0, previous0, *ctx.parameters),
-                (by_x, by_previous),
+                    if k == network.iterations_alone and follows is not None:
+                        supported = network.support(x, follows)
+                    previous, x = x, network.iteration(k, x, previous, y, b, supported)
+            by_all = torch.autograd.grad(
+                (x, previous, supported),
+                (*begin, *ctx.parameters),
+                by_state,
                 allow_unused=True,
                 materialize_grads=True,
             )
-            for sum_, part in zip(total, by_parameters, strict=True):
+            by_state = list(by_all[:3])
+            for sum_, part in zip(total, by_all[3:], strict=True):
                 sum_ += part
-        return (None, None, None, *total)
+        return (None, None, None, None, *total)

@@ -12,12 +12,20 @@ import torch
 
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
 
+State = tuple[torch.Tensor, torch.Tensor]
+"""``x^k`` and ``x^(k-1)``."""
+
 Tick = Callable[[], None]
 """Called at every iteration; may raise to stop."""
 
 
 def iterates_in_place(
-    network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor
+    network: UnfoldedNetwork,
+    y: torch.Tensor,
+    b: torch.Tensor,
+    span: slice = slice(None),
+    start: State | None = None,
+    supported: torch.Tensor | None = None,
 ) -> Iterator[torch.Tensor]:
     """Yield ``x^1 .. x^K``; a yielded tensor is overwritten two iterations later.
 
@@ -28,6 +36,12 @@ def iterates_in_place(
         Frames in photons.
     b : tensor (..., Y, X)
         Background in photons, positive for the KL fidelity.
+    span : slice
+        Which of the K iterations.
+    start : tuple of tensor (..., qY, qX), optional
+        The last two iterates before; zero by default. Not written to.
+    supported : tensor (..., qY, qX), optional
+        How far neighbouring frames support every pixel.
 
     Yields
     ------
@@ -42,11 +56,21 @@ def iterates_in_place(
     with torch.no_grad():
         x = torch.zeros_like(operator.adjoint(y))
         previous, z, scratch = (torch.zeros_like(x) for _ in range(3))
-    for k, step in enumerate(steps):
+        remitted = None
+        if supported is not None:
+            remitted = supported * (weight * network.molecule_photons)
+        if start is not None:
+            x.copy_(start[0])
+            previous.copy_(start[1])
+    for k in range(len(steps))[span]:
+        step = steps[k]
         with torch.no_grad():
             torch.sub(x, previous, out=z).mul_(inertia(k)).add_(x)
             misfit = network.fidelity.residual(operator.forward(z), y, b)
             gradient = operator.adjoint(misfit, out=previous)
+            if remitted is not None:
+                torch.clamp(z, min=0.0, out=scratch).add_(network.molecule_photons)
+                gradient.sub_(torch.div(remitted, scratch, out=scratch))
             penalty = early if k < network.l1_iterations else late
             penalty.descend(z, step * weight, scratch)
             z.sub_(gradient, alpha=step)
@@ -58,12 +82,56 @@ def iterates_in_place(
         yield x
 
 
+def coupled_iterates(
+    network: UnfoldedNetwork,
+    y: torch.Tensor,
+    b: torch.Tensor,
+    follows: torch.Tensor | None,
+    wanted: slice = slice(None),
+) -> Iterator[torch.Tensor]:
+    """Yield ``x^1 .. x^K`` as `iterates_in_place` does, of frames coupled to their neighbours.
+
+    Parameters
+    ----------
+    network : UnfoldedNetwork
+    y : tensor (T, Y, X)
+        Frames in the order of time, in photons.
+    b : tensor (Y, X) or (T, Y, X)
+        Background in photons.
+    follows : tensor (T,), bool, or None
+        As in `UnfoldedNetwork.iterates`.
+    wanted : slice
+        Frames to go on with when coupling begins; the others are only their neighbours.
+
+    Yields
+    ------
+    tensor (T, qY, qX), then (wanted, qY, qX)
+    """
+    b = b.expand_as(y)
+    if follows is None or not network.coupling:
+        yield from iterates_in_place(network, y[wanted], b[wanted])
+        return
+    alone = network.iterations_alone
+    x = previous = torch.zeros_like(network.operator.adjoint(y))
+    for iterate in iterates_in_place(network, y, b, slice(alone)):
+        previous, x = x, iterate
+        yield x
+    with torch.no_grad():
+        supported = network.support(x, follows)[wanted]
+    start, rest = (x[wanted], previous[wanted]), slice(alone, None)
+    yield from iterates_in_place(network, y[wanted], b[wanted], rest, start, supported)
+
+
 def final_iterate(
-    network: UnfoldedNetwork, y: torch.Tensor, b: torch.Tensor, tick: Tick | None = None
+    network: UnfoldedNetwork,
+    y: torch.Tensor,
+    b: torch.Tensor,
+    tick: Tick | None = None,
+    follows: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return ``x^K``, shape ``(..., qY, qX)``, without gradients; `tick` at every iteration."""
     x = y
-    for x in iterates_in_place(network, y, b):  # noqa: B007 - the last one counts
+    for x in coupled_iterates(network, y, b, follows):  # noqa: B007 - the last one counts
         if tick is not None:
             tick()
     return x

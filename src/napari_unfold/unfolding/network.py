@@ -8,6 +8,12 @@ import torch
 from torch import nn
 
 from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.unfolding.coupling import (
+    iterations_alone,
+    light_of_neighbours,
+    remitted_slope,
+    support,
+)
 from napari_unfold.unfolding.fidelity import fidelity_named
 from napari_unfold.unfolding.parameters import NetworkParameters
 from napari_unfold.unfolding.penalties.l1 import L1Penalty
@@ -27,8 +33,8 @@ class UnfoldedNetwork(nn.Module):
     """The network: K iterations on the energy ``D(A x + b, y) + lambda sum phi(x)``.
 
     Its parameters are the paper's theta: step sizes, regularisation weight and binarization
-    threshold, and those of the penalty. Untrained (classical) and learned parameters run through
-    the same code; gradients flow through all iterations.
+    threshold, those of the penalty, and the coupling of neighbouring frames. Untrained (classical)
+    and learned parameters run through the same code; gradients flow through all iterations.
 
     Parameters
     ----------
@@ -59,6 +65,9 @@ class UnfoldedNetwork(nn.Module):
         self.penalty_parameters = nn.ParameterDict(
             {name: learnable(value) for name, value in parameters.penalty_parameters.items()}
         )
+        self.coupling = learnable(parameters.coupling)
+        self.iterations_alone = iterations_alone(parameters.iterations)
+        self.molecule_photons = parameters.reference.molecule_photons
         self.l1_iterations = parameters.l1_iterations
         self.projection_width = parameters.projection_width_photons
 
@@ -74,7 +83,9 @@ class UnfoldedNetwork(nn.Module):
         misfit = self.fidelity.value(self.operator.forward(x), y, b)
         return misfit + self.weight * penalty.value(x)
 
-    def iterates(self, y: torch.Tensor, b: torch.Tensor) -> Iterator[torch.Tensor]:
+    def iterates(
+        self, y: torch.Tensor, b: torch.Tensor, follows: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yield ``x^1 .. x^K`` for frames `y`.
 
         Parameters
@@ -83,6 +94,9 @@ class UnfoldedNetwork(nn.Module):
             Frames in photons.
         b : tensor (..., Y, X)
             Background in photons, positive for the KL fidelity.
+        follows : tensor (T,), bool, optional
+            For frames ``(T, Y, X)`` in the order of time, which of them came directly after the
+            one before (`unfolding.coupling`). By default none has neighbours.
 
         Yields
         ------
@@ -90,9 +104,16 @@ class UnfoldedNetwork(nn.Module):
             Molecule image in photons per fine pixel.
         """
         x = previous = torch.zeros_like(self.operator.adjoint(y))
+        supported = y.new_zeros(())
         for k in range(len(self.step_sizes)):
-            previous, x = x, self.iteration(k, x, previous, y, b)
+            if k == self.iterations_alone and follows is not None:
+                supported = self.support(x, follows)
+            previous, x = x, self.iteration(k, x, previous, y, b, supported)
             yield x
+
+    def support(self, x: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+        """Return how far neighbours support every pixel, for images `x` of frames left alone."""
+        return support(light_of_neighbours(x, follows) / self.molecule_photons, self.coupling)
 
     def iteration(
         self,
@@ -101,20 +122,27 @@ class UnfoldedNetwork(nn.Module):
         previous: torch.Tensor,
         y: torch.Tensor,
         b: torch.Tensor,
+        supported: torch.Tensor,
     ) -> torch.Tensor:
-        """Return ``x^(k+1)`` from ``x^k`` and ``x^(k-1)``: the loop of Algorithm 1."""
+        """Return ``x^(k+1)`` from ``x^k`` and ``x^(k-1)``: the loop of Algorithm 1.
+
+        What is `supported` by neighbouring frames is an image, or zero.
+        """
         z = x + inertia(k) * (x - previous)
         misfit = self.fidelity.residual(self.operator.forward(z), y, b)
-        gradient = self.operator.adjoint(misfit) + self.weight * self.penalty(k).gradient(z)
+        slope = self.penalty(k).gradient(z) - supported * remitted_slope(z, self.molecule_photons)
+        gradient = self.operator.adjoint(misfit) + self.weight * slope
         return smoothed_projection(z - self.step(k) * gradient, self.projection_width)
 
     def step(self, k: int) -> torch.Tensor:
         """Return the step size ``alpha_k``."""
         return self.step_sizes[k]
 
-    def forward(self, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, y: torch.Tensor, b: torch.Tensor, follows: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return ``x^K``, equation (6), of shape ``(..., qY, qX)``; see `iterates`."""
         x = y
-        for x in self.iterates(y, b):  # noqa: B007 - the last one counts
+        for x in self.iterates(y, b, follows):  # noqa: B007 - the last one counts
             pass
         return x

@@ -17,6 +17,9 @@ from napari_unfold.unfolding.penalty import penalty_named
 
 Positive = Annotated[float, Field(gt=0)]
 
+MAX_COUPLING = 100.0
+"""Beyond it a molecule costs nothing where a neighbouring frame has a faint one."""
+
 
 class Reference(Section):
     """The data to which a set of parameters belongs.
@@ -68,6 +71,9 @@ class NetworkParameters(Section):
         Fine pixels below it are empty (the paper's binarization threshold).
     projection_width_photons : float
         Width epsilon of the smoothed projection.
+    coupling : float
+        How much cheaper molecules are where neighbouring frames have some (`unfolding.coupling`);
+        0 leaves frames alone.
     reference : Reference
     """
 
@@ -79,6 +85,7 @@ class NetworkParameters(Section):
     l1_iterations: int = Field(default=0, ge=0)
     threshold_photons: Positive
     projection_width_photons: Positive
+    coupling: float = Field(default=0.0, ge=0, le=MAX_COUPLING)
     reference: Reference
 
     @model_validator(mode="before")
@@ -109,6 +116,10 @@ class NetworkParameters(Section):
     def iterations(self) -> int:
         """Number of unfolded iterations K."""
         return len(self.step_sizes)
+
+    def without_coupling(self) -> NetworkParameters:
+        """Return the parameters of the network that looks at every frame alone."""
+        return self.model_copy(update={"coupling": 0.0})
 
     def rescaled(self, c: float) -> NetworkParameters:
         """Return the parameters for data `c` times as bright.

@@ -25,7 +25,7 @@ _TYPICAL = {
 }
 _SEARCH = "The best of several"
 _LOSS_DETAILS = ("softness", "huber_width", "full_pixel")
-_SIMULATED_ONLY = {"training.scene", "training.density_per_um2"}
+_SIMULATED_ONLY = {"training.scene", "training.density_per_um2", "training.on_frames"}
 
 
 class TrainForm(SettingsForm):
