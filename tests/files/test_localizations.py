@@ -100,6 +100,16 @@ class TestThunderStorm:
             read_localizations(file(THUNDERSTORM.splitlines()[0])), empty_table()
         )
 
+    @pytest.mark.parametrize("cell", ["NaN", "1.5", "1e300", ""])
+    def test_tracks_that_are_not_known_of_all_are_left_out(self, file, cell: str) -> None:
+        rows = f"1,2,3,5\n2,3,4,{cell}\n"
+        table = read_localizations(file(f'"frame","x [nm]","y [nm]","track"\n{rows}'))
+        assert list(table) == ["frame", "x_nm", "y_nm"]
+
+    def test_frames_without_end(self, file) -> None:
+        with pytest.raises(InputError, match="frame 1e\\+300 cannot be"):
+            read_localizations(file('"frame","x [nm]","y [nm]"\n1e300,2,3\n'))
+
 
 class TestPicasso:
     # frames from 0, id from 0, no quotes, positions from the centre of the first pixel

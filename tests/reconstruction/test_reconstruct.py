@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -276,6 +277,22 @@ def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
     assert sizes == [4, 2, 1, 1, 1, 1, 1, 1]
     assert any(isinstance(e, Note) and "memory" in e.text for e in events)
     assert len(result.localizations) == len(expected.localizations)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+    ids=["numpy", "GPU", "processor"],
+)
+def test_whoever_runs_out_of_memory_the_batch_is_halved(error):
+    setup = SimpleNamespace(device=torch.device("cpu"))
+    assert run_to_end(module._smaller_batch(8, setup, error)) == 4
+    with pytest.raises(RuntimeError, match="something else"):
+        run_to_end(module._smaller_batch(8, setup, RuntimeError("something else")))
 
 
 def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
