@@ -1,9 +1,7 @@
 """The joint fit of all molecules of a frame, compiled.
 
-The arithmetic is that of `refine.fit`. Derivatives of whole frames are never written down: the
-image of a molecule is a sum of products of profiles, and so are its derivatives. Maps have a margin
-on which the patches of molecules at the border may lie; pixels that no patch covers are not
-touched.
+The arithmetic is that of `refine.fit`. Maps of a frame have a margin on which the patches of
+molecules at the border may lie; pixels that no patch covers are not touched.
 """
 
 from __future__ import annotations
@@ -61,17 +59,6 @@ def covered(corner: Integers, side: int, size: tuple[int, int]) -> Integers:
 
 
 @jit
-def profile_all(
-    spots: Floats, corner: Integers, size: tuple[int, int], splines: Splines, profiles: Floats
-) -> None:
-    """Write the profiles ``(N, 4, K, P)`` of molecules."""
-    reach = profiles.shape[3] // 2
-    for n in range(spots.shape[0]):
-        top, left = corner[n, 0] - reach, corner[n, 1] - reach
-        profiles_of(spots[n], top, left, size, splines, profiles[n])
-
-
-@jit
 def empty(pixels: Floats, lit: Integers) -> None:
     """Set the pixels under patches to zero."""
     flat = pixels.reshape(-1)
@@ -80,65 +67,68 @@ def empty(pixels: Floats, lit: Integers) -> None:
 
 
 @jit
-def spread(
-    profiles: Floats,
+def put(patch: Floats, corner: Integers, pixels: Floats) -> None:
+    """Add a patch ``(P * P,)`` to a map."""
+    side, left = int(np.sqrt(patch.shape[0])), corner[1]
+    for i in range(side):
+        row, own = pixels[corner[0] + i, left : left + side], patch[i * side : (i + 1) * side]
+        for j in range(side):
+            row[j] += own[j]
+
+
+@jit
+def take(pixels: Floats, corner: Integers, patch: Floats) -> None:
+    """Copy a patch ``(P * P,)`` from a map."""
+    side, left = int(np.sqrt(patch.shape[0])), corner[1]
+    for i in range(side):
+        row, own = pixels[corner[0] + i, left : left + side], patch[i * side : (i + 1) * side]
+        for j in range(side):
+            own[j] = row[j]
+
+
+@jit
+def look(
+    spots: Floats,
     corner: Integers,
-    y: np.float32,
-    x: np.float32,
-    photons: np.float32,
-    pixels: Floats,
+    size: tuple[int, int],
+    splines: Splines,
+    lit: Integers,
+    light: Floats,
+    jacobian: Floats,
 ) -> None:
-    """Add to a map what changes when a molecule moves by `y` and `x`, or gets brighter.
-
-    Parameters
-    ----------
-    profiles : array (4, K, P)
-    corner : array (2,)
-    y, x : float32
-        Times the molecule's photons.
-    photons : float32
-    pixels : array (Y + P - 1, X + P - 1)
-    """
-    side, left = profiles.shape[2], corner[1]
-    for k in range(profiles.shape[1]):
-        across, slope = profiles[2, k], profiles[3, k]
-        for i in range(side):
-            down = profiles[0, k, i]
-            a, b = photons * down + y * profiles[1, k, i], x * down
-            row = pixels[corner[0] + i, left : left + side]
-            for j in range(side):
-                row[j] += a * across[j] + b * slope[j]
-
-
-@jit
-def collect(
-    profiles: Floats, corner: Integers, pixels: Floats
-) -> tuple[np.float32, np.float32, np.float32]:
-    """Return the transpose of `spread`: sums over a map, to be multiplied by the photons."""
-    side, left = profiles.shape[2], corner[1]
-    y = x = photons = zero
-    for k in range(profiles.shape[1]):
-        across, slope = profiles[2, k], profiles[3, k]
-        for i in range(side):
-            row = pixels[corner[0] + i, left : left + side]
-            along, aside = zero, zero
-            for j in range(side):
-                along += row[j] * across[j]
-                aside += row[j] * slope[j]
-            y += profiles[1, k, i] * along
-            x += profiles[0, k, i] * aside
-            photons += profiles[0, k, i] * along
-    return y, x, photons
-
-
-@jit
-def draw(
-    spots: Floats, corner: Integers, profiles: Floats, lit: Integers, light: Floats
-) -> None:
-    """Write the light of all molecules into a map."""
+    """Write the light of all molecules into a map, and their derivatives ``(N, 3, P * P)``."""
+    side = int(np.sqrt(jacobian.shape[2]))
+    profiles, reach = np.empty((4, splines.down.shape[1], side), np.float32), side // 2
+    own = np.empty(side * side, np.float32)
     empty(light, lit)
     for n in range(spots.shape[0]):
-        spread(profiles[n], corner[n], zero, zero, spots[n, 2], light)
+        top, left, q = corner[n, 0] - reach, corner[n, 1] - reach, spots[n, 2]
+        profiles_of(spots[n], top, left, size, splines, profiles)
+        derivatives(profiles, q, jacobian[n])
+        one_photon = jacobian[n, 2]
+        for p in range(own.shape[0]):
+            own[p] = q * one_photon[p]
+        put(own, corner[n], light)
+
+
+@jit
+def change_of(jacobian: Floats, y: np.float32, x: np.float32, q: np.float32, out: Floats) -> None:
+    """Write by how much a patch changes when its molecule does."""
+    by_y, by_x, by_q = jacobian[0], jacobian[1], jacobian[2]
+    for p in range(out.shape[0]):
+        out[p] = y * by_y[p] + x * by_x[p] + q * by_q[p]
+
+
+@jit
+def collect(jacobian: Floats, patch: Floats) -> tuple[np.float32, np.float32, np.float32]:
+    """Return the sums over a patch times the derivatives."""
+    by_y, by_x, by_q = jacobian[0], jacobian[1], jacobian[2]
+    y = x = q = zero
+    for p in range(patch.shape[0]):
+        y += patch[p] * by_y[p]
+        x += patch[p] * by_x[p]
+        q += patch[p] * by_q[p]
+    return y, x, q
 
 
 @jit
@@ -163,27 +153,20 @@ def weigh(
 
 @jit
 def information_of(
-    profiles: Floats, corner: Integers, photons: np.float32, weight: Floats, jacobian: Floats
-) -> tuple[float, float, float, float, float, float]:
-    """Return the Fisher information of a molecule by itself: yy, yx, yp, xx, xp, pp.
-
-    `jacobian` ``(3, P * P)`` is overwritten.
-    """
-    side = profiles.shape[2]
-    derivatives(profiles, photons, jacobian)
-    yy = yx = yp = xx = xp = pp = zero
-    for i in range(side):
-        row = weight[corner[0] + i, corner[1] : corner[1] + side]
-        dy, dx, dp = jacobian[0, i * side :], jacobian[1, i * side :], jacobian[2, i * side :]
-        for j in range(side):
-            wy, wx, wp = row[j] * dy[j], row[j] * dx[j], row[j] * dp[j]
-            yy += wy * dy[j]
-            yx += wy * dx[j]
-            yp += wy * dp[j]
-            xx += wx * dx[j]
-            xp += wx * dp[j]
-            pp += wp * dp[j]
-    return yy, yx, yp, xx, xp, pp
+    jacobian: Floats, weight: Floats
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32, np.float32]:
+    """Return the Fisher information of a patch on its molecule: yy, yx, yq, xx, xq, qq."""
+    by_y, by_x, by_q = jacobian[0], jacobian[1], jacobian[2]
+    yy = yx = yq = xx = xq = qq = zero
+    for p in range(weight.shape[0]):
+        wy, wx, wq = weight[p] * by_y[p], weight[p] * by_x[p], weight[p] * by_q[p]
+        yy += wy * by_y[p]
+        yx += wy * by_x[p]
+        yq += wy * by_q[p]
+        xx += wx * by_x[p]
+        xq += wx * by_q[p]
+        qq += wq * by_q[p]
+    return yy, yx, yq, xx, xq, qq
 
 
 @jit
@@ -209,10 +192,47 @@ def loss_of(
 
 
 @jit
-def step_of(
-    spots: Floats,
+def product(
+    along: Doubles,
     corner: Integers,
-    profiles: Floats,
+    jacobian: Floats,
+    lit: Integers,
+    weight: Floats,
+    change: Floats,
+    patch: Floats,
+    out: Doubles,
+) -> None:
+    """Apply the Fisher information of a frame to changes ``(N, 3)`` of its molecules.
+
+    Parameters
+    ----------
+    along : array (N, 3)
+    corner, jacobian, lit
+        As above.
+    weight : array (Y + P - 1, X + P - 1)
+    change : array (Y + P - 1, X + P - 1)
+    patch : array (P * P,)
+        Both are overwritten.
+    out : array (N, 3)
+        Written to.
+    """
+    flat_change, flat_weight = change.reshape(-1), weight.reshape(-1)
+    empty(change, lit)
+    for n in range(corner.shape[0]):
+        y, x, q = np.float32(along[n, 0]), np.float32(along[n, 1]), np.float32(along[n, 2])
+        change_of(jacobian[n], y, x, q, patch)
+        put(patch, corner[n], change)
+    for p in range(lit.shape[0]):
+        flat_change[lit[p, 0]] *= flat_weight[lit[p, 0]]
+    for n in range(corner.shape[0]):
+        take(change, corner[n], patch)
+        out[n, 0], out[n, 1], out[n, 2] = collect(jacobian[n], patch)
+
+
+@jit
+def step_of(
+    corner: Integers,
+    jacobian: Floats,
     lit: Integers,
     weight: Floats,
     gradient: Doubles,
@@ -225,46 +245,29 @@ def step_of(
 
     Parameters
     ----------
-    spots, corner, profiles, lit
+    corner, jacobian, lit, weight, change
         As above.
-    weight : array (Y + P - 1, X + P - 1)
     gradient : array (N, 3)
     extra : array (N, 3)
         Prior and damping, on the diagonal.
     inverse : array (N, 3, 3)
         Solves the equations of every molecule by itself.
-    change : array (Y + P - 1, X + P - 1)
-        Overwritten.
     iterations : int
     """
-    flat_change, flat_weight = change.reshape(-1), weight.reshape(-1)
     step, r = np.zeros_like(gradient), gradient.copy()
-    z, product = np.empty_like(r), np.empty_like(r)
+    z, seen = np.empty_like(r), np.empty_like(r)
+    patch = np.empty(jacobian.shape[2], np.float32)
     rz = precondition(inverse, r, z)
     along = z.copy()
     for _ in range(iterations):
-        empty(change, lit)
-        for n in range(spots.shape[0]):
-            q, v = spots[n, 2], along[n]
-            y, x, photons = np.float32(v[0]) * q, np.float32(v[1]) * q, np.float32(v[2])
-            spread(profiles[n], corner[n], y, x, photons, change)
-        for p in range(lit.shape[0]):
-            flat_change[lit[p, 0]] *= flat_weight[lit[p, 0]]
-        curvature = 0.0
-        for n in range(spots.shape[0]):
-            y, x, photons = collect(profiles[n], corner[n], change)
-            product[n, 0] = spots[n, 2] * y + extra[n, 0] * along[n, 0]
-            product[n, 1] = spots[n, 2] * x + extra[n, 1] * along[n, 1]
-            product[n, 2] = photons + extra[n, 2] * along[n, 2]
-            for i in range(3):
-                curvature += along[n, i] * product[n, i]
-        a = rz / max(curvature, 1e-30)
+        product(along, corner, jacobian, lit, weight, change, patch, seen)
+        seen += extra * along
+        a = rz / max((along * seen).sum(), 1e-30)
         step += a * along
-        r -= a * product
+        r -= a * seen
         before = rz
         rz = precondition(inverse, r, z)
-        b = rz / max(before, 1e-30)
-        along *= b
+        along *= rz / max(before, 1e-30)
         along += z
     return step
 
@@ -285,7 +288,7 @@ def precondition(inverse: Doubles, r: Doubles, z: Doubles) -> float:
 def equations(
     spots: Floats,
     corner: Integers,
-    profiles: Floats,
+    jacobian: Floats,
     residual: Floats,
     weight: Floats,
     prior: PriorNumbers,
@@ -295,19 +298,19 @@ def equations(
     inverse: Doubles,
 ) -> None:
     """Write what `step_of` needs to know of every molecule."""
-    side = profiles.shape[3]
-    jacobian, matrix = np.empty((3, side * side), np.float32), np.empty((3, 3))
+    patch, matrix = np.empty(jacobian.shape[2], np.float32), np.empty((3, 3))
     for n in range(spots.shape[0]):
-        q = spots[n, 2]
-        y, x, photons = collect(profiles[n], corner[n], residual)
-        _, slope, curvature, _ = prior_at(prior, q)
-        gradient[n, 0], gradient[n, 1], gradient[n, 2] = q * y, q * x, photons - slope
-        yy, yx, yp, xx, xp, pp = information_of(profiles[n], corner[n], q, weight, jacobian)
+        take(residual, corner[n], patch)
+        y, x, q = collect(jacobian[n], patch)
+        _, slope, curvature, _ = prior_at(prior, spots[n, 2])
+        gradient[n, 0], gradient[n, 1], gradient[n, 2] = y, x, q - slope
+        take(weight, corner[n], patch)
+        yy, yx, yq, xx, xq, qq = information_of(jacobian[n], patch)
         extra[n, 0] = damping * yy + EMPTY_CURVATURE
         extra[n, 1] = damping * xx + EMPTY_CURVATURE
-        extra[n, 2] = damping * pp + EMPTY_CURVATURE + curvature
-        matrix[0, 0], matrix[0, 1], matrix[0, 2] = yy + extra[n, 0], yx, yp
-        matrix[1, 1], matrix[1, 2], matrix[2, 2] = xx + extra[n, 1], xp, pp + extra[n, 2]
+        extra[n, 2] = damping * qq + EMPTY_CURVATURE + curvature
+        matrix[0, 0], matrix[0, 1], matrix[0, 2] = yy + extra[n, 0], yx, yq
+        matrix[1, 1], matrix[1, 2], matrix[2, 2] = xx + extra[n, 1], xq, qq + extra[n, 2]
         inverse[n] = np.eye(3)
         solve(matrix, inverse[n])
 
@@ -361,21 +364,20 @@ def fit(
         light, trial_light, residual, weight, change = maps[0], maps[1], maps[2], maps[3], maps[4]
         corner = corners_of(spots, size)
         lit = covered(corner, side, size)
-        profiles = np.empty((n, 4, splines.down.shape[1], side), np.float32)
-        trial_profiles, trial = np.empty_like(profiles), np.empty_like(spots)
+        jacobian = np.empty((n, 3, side * side), np.float32)
+        trial_jacobian, trial = np.empty_like(jacobian), np.empty_like(spots)
         gradient, extra, inverse = np.empty((n, 3)), np.empty((n, 3)), np.empty((n, 3, 3))
-        profile_all(spots, corner, size, splines, profiles)
-        draw(spots, corner, profiles, lit, light)
+        look(spots, corner, size, splines, lit, light, jacobian)
         loss = loss_of(counts[t], floor[t], excess_noise, light, lit, spots, prior)
         damping = 1e-2
         for _ in range(iterations):
             weigh(counts[t], floor[t], excess_noise, light, lit, residual, weight)
             equations(
-                spots, corner, profiles, residual, weight, prior, damping,
+                spots, corner, jacobian, residual, weight, prior, damping,
                 gradient, extra, inverse,
             )  # fmt: skip
             step = step_of(
-                spots, corner, profiles, lit, weight, gradient, extra, inverse, change, steps
+                corner, jacobian, lit, weight, gradient, extra, inverse, change, steps
             )
             for m in range(n):
                 for axis in range(2):
@@ -384,13 +386,12 @@ def fit(
                     trial[m, axis] = min(max(spots[m, axis] + move, -max_outside), farthest)
                 faintest = np.float32(0.2) * spots[m, 2]
                 trial[m, 2] = max(spots[m, 2] + np.float32(step[m, 2]), faintest)
-            profile_all(trial, corner, size, splines, trial_profiles)
-            draw(trial, corner, trial_profiles, lit, trial_light)
+            look(trial, corner, size, splines, lit, trial_light, trial_jacobian)
             trial_loss = loss_of(counts[t], floor[t], excess_noise, trial_light, lit, trial, prior)
             if trial_loss < loss:
                 loss, damping = trial_loss, max(damping / 3.0, 1e-6)
                 spots[:] = trial
-                profiles, trial_profiles = trial_profiles, profiles
+                jacobian, trial_jacobian = trial_jacobian, jacobian
                 light, trial_light = trial_light, light
             else:
                 damping = min(damping * 4.0, 1e3)
