@@ -257,6 +257,7 @@ def fit(
     prior: PriorNumbers,
     iterations: int,
     max_step: np.float32,
+    worth: float,
     spots: Floats,
     out: Floats,
 ) -> None:
@@ -284,6 +285,8 @@ def fit(
                 damped[i, i] += damping * matrix[i, i] + 1e-9
                 step[i, 0] = gradient[i]
             solve(damped, step)
+            if half * (gradient * step[:, 0]).sum() <= worth:
+                break
             for m in range(k):
                 for i in range(2):
                     move = np.float32(step[3 * m + i, 0])

@@ -10,7 +10,7 @@ import torch
 from napari_unfold.localization.anchors import Anchors
 from napari_unfold.localization.kernels import in_pieces
 from napari_unfold.localization.likelihood import Frames
-from napari_unfold.localization.refine import MAX_STEP_PX
+from napari_unfold.localization.refine import MAX_STEP_PX, WORTH
 from napari_unfold.localization.spots import Molecules
 
 LEAST = 64
@@ -59,7 +59,7 @@ class CompiledPatches:
         told, longest = self._told(), np.float32(MAX_STEP_PX)
 
         def work(first: int, last: int) -> None:
-            compiled.fit(first, last, *told, iterations, longest, table, loss)
+            compiled.fit(first, last, *told, iterations, longest, WORTH, table, loss)
 
         in_pieces(work, len(table), LEAST)
         return torch.from_numpy(table), torch.from_numpy(loss)

@@ -19,7 +19,7 @@ from napari_unfold.localization.kernels import serve
 from napari_unfold.localization.likelihood import CameraLikelihood, Frames
 from napari_unfold.localization.patch_arrays import CompiledPatches, compiled_patches_around
 from napari_unfold.localization.profiles import Spot, product
-from napari_unfold.localization.refine import MAX_STEP_PX
+from napari_unfold.localization.refine import MAX_STEP_PX, WORTH
 from napari_unfold.localization.spots import Molecules
 
 VALUES_AT_ONCE = 2**23
@@ -125,7 +125,8 @@ class Patches:
             trial[..., 2] = torch.maximum(trial[..., 2], 0.2 * spots[..., 2])
             trial_light, trial_jacobian = self._model(trial)
             trial_loss = self._loss(trial_light, trial)
-            better = trial_loss < loss
+            worth = 0.5 * (gradient * step.flatten(1)).sum(1) > WORTH
+            better = worth & (trial_loss < loss)
             damping = torch.where(better, damping / 3, damping * 4).clamp(1e-6, 1e3)
             loss = torch.where(better, trial_loss, loss)
             moved = better[:, None, None]

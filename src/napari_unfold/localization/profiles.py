@@ -22,8 +22,9 @@ from napari_unfold.imaging.psf import PSF, GaussianPSF, MeasuredPSF
 REACH_SIGMA = 4.0
 """Half the side of a Gaussian's patch, in units of sigma."""
 
-LEFT_OUT = 1e-4
-"""Products of a measured image weaker than this share of the first are left out."""
+LEFT_OUT = 1e-3
+"""Products of a measured image weaker than this share of the first are left out: of less than a
+hundred thousand photons no frame could tell them."""
 
 SPLINE_REACH_SIGMA, SPLINES = 8.0, 24
 """How far a Gaussian's profile is tabled, in units of sigma, and in how many pieces per sigma:

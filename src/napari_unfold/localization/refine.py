@@ -26,6 +26,9 @@ MAX_OUTSIDE_PX = 1.0
 EMPTY_CURVATURE = 1e-9
 """Of a molecule of whose position the pixels tell nothing; it then stays where it is."""
 
+WORTH = 0.0005
+"""Fall of the loss, in units of log-probability, for which a small problem is not fitted further."""
+
 CONJUGATE_STEPS = 6
 """Of the linear system, in every iteration."""
 
