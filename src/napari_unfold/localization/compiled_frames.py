@@ -7,7 +7,6 @@ molecules at the border may lie; pixels that no patch covers are not touched.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_unfold.localization.brightness import PriorNumbers
 from napari_unfold.localization.compiled_spots import (
@@ -195,43 +194,43 @@ def loss_of(
 @jit
 def product(
     along: Doubles,
+    which: Integers,
     corner: Integers,
     jacobian: Floats,
-    active: NDArray[np.bool_],
     lit: Integers,
     weight: Floats,
     change: Floats,
     patch: Floats,
     out: Doubles,
 ) -> None:
-    """Apply the Fisher information of a frame to changes ``(N, 3)`` of its active molecules.
+    """Apply the Fisher information of a frame to changes of some of its molecules.
 
     Parameters
     ----------
-    along : array (N, 3)
+    along : array (n, 3)
+        Changes of y, x and photons.
+    which : array (n,)
+        Of the molecules that `corner` and `jacobian` are of.
     corner, jacobian, lit
         As above.
-    active : array (N,)
     weight : array (Y + P - 1, X + P - 1)
     change : array (Y + P - 1, X + P - 1)
     patch : array (P * P,)
         Both are overwritten.
-    out : array (N, 3)
+    out : array (n, 3)
         Written to.
     """
     flat_change, flat_weight = change.reshape(-1), weight.reshape(-1)
     empty(change, lit)
-    for n in range(corner.shape[0]):
-        if active[n]:
-            y, x, q = np.float32(along[n, 0]), np.float32(along[n, 1]), np.float32(along[n, 2])
-            change_of(jacobian[n], y, x, q, patch)
-            put(patch, corner[n], change)
+    for i in range(which.shape[0]):
+        n, (y, x, q) = which[i], (along[i, 0], along[i, 1], along[i, 2])
+        change_of(jacobian[n], np.float32(y), np.float32(x), np.float32(q), patch)
+        put(patch, corner[n], change)
     for p in range(lit.shape[0]):
         flat_change[lit[p, 0]] *= flat_weight[lit[p, 0]]
-    for n in range(corner.shape[0]):
-        if active[n]:
-            take(change, corner[n], patch)
-            out[n, 0], out[n, 1], out[n, 2] = collect(jacobian[n], patch)
+    for i in range(which.shape[0]):
+        take(change, corner[which[i]], patch)
+        out[i, 0], out[i, 1], out[i, 2] = collect(jacobian[which[i]], patch)
 
 
 @jit
@@ -261,11 +260,11 @@ def step_of(
     """
     step, r = np.zeros_like(gradient), gradient.copy()
     z, seen = np.empty_like(r), np.empty_like(r)
-    patch, everyone = np.empty(jacobian.shape[2], np.float32), np.ones(len(corner), np.bool_)
+    patch, everyone = np.empty(jacobian.shape[2], np.float32), np.arange(len(corner))
     rz = precondition(inverse, r, z)
     along = z.copy()
     for _ in range(iterations):
-        product(along, corner, jacobian, everyone, lit, weight, change, patch, seen)
+        product(along, everyone, corner, jacobian, lit, weight, change, patch, seen)
         seen += extra * along
         a = rz / max((along * seen).sum(), 1e-30)
         step += a * along

@@ -80,6 +80,8 @@ def look(
 ) -> None:
     """Bring maps and derivatives up to date and write what the pixels say of the rows.
 
+    Frames in which nothing has moved are left as they are.
+
     Parameters
     ----------
     first, last : int
@@ -99,6 +101,8 @@ def look(
     patch, reach = np.empty(side * side, np.float32), side // 2
     size = (window.counts.shape[1], window.counts.shape[2])
     for t in range(first, last):
+        if not stale[window.starts[t] : window.starts[t + 1]].any():
+            continue
         light, lit = window.light[t], window.lit[window.lit_starts[t] : window.lit_starts[t + 1]]
         empty(light, lit)
         for n in range(window.starts[t], window.starts[t + 1]):
@@ -129,19 +133,34 @@ def products(
     first: int,
     last: int,
     window: WindowArrays,
-    active: NDArray[np.bool_],
+    which: Integers,
+    starts: Integers,
     along: Floats,
     out: Floats,
 ) -> None:
-    """Apply the Fisher information to changes ``(N, 3)`` of the active rows."""
+    """Apply the Fisher information to changes of some rows.
+
+    Parameters
+    ----------
+    first, last, window
+        As above.
+    which : array (n,)
+        Numbers of the rows.
+    starts : array (B + 1,)
+        Where those of each frame begin in `which`.
+    along, out : array (n, 3)
+        Changes of y, x and photons; what is written.
+    """
     change = np.zeros(window.light.shape[1:], np.float32)
     patch = np.empty(window.jacobian.shape[2], np.float32)
     for t in range(first, last):
-        a, b = window.starts[t], window.starts[t + 1]
+        a, b = starts[t], starts[t + 1]
+        if a == b:
+            continue
         lit = window.lit[window.lit_starts[t] : window.lit_starts[t + 1]]
         product(
-            along[a:b], window.corner[a:b], window.jacobian[a:b], active[a:b], lit,
-            window.weight[t], change, patch, out[a:b],
+            along[a:b], which[a:b], window.corner, window.jacobian, lit, window.weight[t],
+            change, patch, out[a:b],
         )  # fmt: skip
         empty(change, lit)
 
@@ -153,20 +172,22 @@ def rises(
     window: WindowArrays,
     splines: Splines,
     rows: Floats,
-    active: NDArray[np.bool_],
+    which: Integers,
+    starts: Integers,
     trial: Floats,
     out: Floats,
 ) -> None:
-    """Write by how much the loss around active rows rises when all of them move.
+    """Write by how much the loss around some rows rises when all of them move.
 
     Parameters
     ----------
-    first, last, window, splines, active
+    first, last, window, splines, which, starts
         As above.
-    rows, trial : array (N, 3)
-        y, x and photons before and after.
-    out : array (N,)
-        Written to, for active rows.
+    rows : array (N, 3)
+        y, x and photons of all rows.
+    trial : array (n, 3)
+        Those of some after the move.
+    out : array (n,)
     """
     side = int(np.sqrt(window.jacobian.shape[2]))
     profiles = np.empty((4, splines.down.shape[1], side), np.float32)
@@ -175,17 +196,17 @@ def rises(
     change = np.zeros(window.light.shape[1:], np.float32)
     flat_change = change.reshape(-1)
     for t in range(first, last):
+        if starts[t] == starts[t + 1]:
+            continue
         lit = window.lit[window.lit_starts[t] : window.lit_starts[t + 1]]
-        for n in range(window.starts[t], window.starts[t + 1]):
-            if active[n]:
-                corner, one_photon = window.corner[n], window.jacobian[n, 2]
-                profiles_of(
-                    trial[n], corner[0] - reach, corner[1] - reach, size, splines, profiles
-                )
-                for p in range(patch.shape[0]):
-                    patch[p] = -rows[n, 2] * one_photon[p]
-                add_light(profiles, trial[n, 2], patch)
-                put(patch, corner, change)
+        for i in range(starts[t], starts[t + 1]):
+            n = which[i]
+            corner, one_photon = window.corner[n], window.jacobian[n, 2]
+            profiles_of(trial[i], corner[0] - reach, corner[1] - reach, size, splines, profiles)
+            for p in range(patch.shape[0]):
+                patch[p] = -rows[n, 2] * one_photon[p]
+            add_light(profiles, trial[i, 2], patch)
+            put(patch, corner, change)
         light = window.light[t].reshape(-1)
         counts, floor = window.counts[t].reshape(-1), window.floor[t].reshape(-1)
         for p in range(lit.shape[0]):
@@ -196,8 +217,7 @@ def rises(
                     loss_of_pixel(after, floor[pixel], counts[pixel])
                     - loss_of_pixel(light[place], floor[pixel], counts[pixel])
                 ) / window.excess_noise
-        for n in range(window.starts[t], window.starts[t + 1]):
-            if active[n]:
-                take(change, window.corner[n], patch)
-                out[n] = patch.sum()
+        for i in range(starts[t], starts[t + 1]):
+            take(change, window.corner[which[i]], patch)
+            out[i] = patch.sum()
         empty(change, lit)

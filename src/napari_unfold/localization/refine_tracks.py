@@ -42,7 +42,7 @@ class RowTerms:
     of_prior: torch.Tensor
 
     def part(self, keep: torch.Tensor) -> RowTerms:
-        """Return those of some rows, chosen by a mask."""
+        """Return those of some rows, chosen by a mask or by indices."""
         return RowTerms(self.gradient[keep], self.information[keep], self.of_prior[keep])
 
     def of_positions(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,8 +55,10 @@ class RowTerms:
 
 def row_terms(tracks: Tracks, frames: Frames) -> RowTerms:
     """Return what every frame says of every row, all others as they are."""
-    of_prior = frames.prior.information(tracks.photons)
-    return _row_terms(tracks, frames, row_pixels(tracks.molecules, frames), of_prior)
+    order = tracks.frame.argsort(stable=True)
+    rows = tracks.select_rows(order)
+    pixels, of_prior = row_pixels(rows.molecules, frames), frames.prior.information(rows.photons)
+    return _row_terms(rows, frames, pixels, of_prior).part(order.argsort())
 
 
 def _row_terms(
@@ -101,6 +103,13 @@ def fit_tracks(tracks: Tracks, frames: Frames, iterations: int = 6) -> Tracks:
     """
     if len(tracks.track) == 0:
         return tracks
+    order = tracks.frame.argsort(stable=True)
+    fitted = _fit_in_order(tracks.select_rows(order), frames, iterations)
+    return replace(tracks, position=fitted.position, photons=fitted.photons[order.argsort()])
+
+
+def _fit_in_order(tracks: Tracks, frames: Frames, iterations: int) -> Tracks:
+    """Fit tracks whose rows are sorted by frame."""
     pixels = row_pixels(tracks.molecules, frames)
     damping = torch.full_like(tracks.position[:, 0], 1e-2)
     for _ in range(iterations):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_unfold.localization.kernels import in_pieces, serve
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.spots import Molecules
+
+
+Integers: TypeAlias = NDArray[np.int64]
 
 
 class RowPixels(Protocol):
@@ -48,7 +52,7 @@ class RowPixels(Protocol):
 
 
 def row_pixels(molecules: Molecules, frames: Frames) -> RowPixels:
-    """Lay patches around the rows of tracks."""
+    """Lay patches around the rows of tracks, which are sorted by frame."""
     if serve(molecules.photons) and serve(frames.y):
         return CompiledRowPixels(molecules, frames)
     return TorchRowPixels(molecules, frames)
@@ -91,18 +95,18 @@ class CompiledRowPixels:
         from napari_unfold.localization import compiled_frames, compiled_rows
 
         self._compiled, self._splines = compiled_rows, frames.spot.splines
-        self._order = molecules.frame.argsort(stable=True)
-        self._rows = molecules.table[self._order].numpy() + np.float32(np.nan)  # all are stale
-        n_frames, *size = frames.y.shape
-        side = 2 * frames.spot.reach + 1
-        starts = np.searchsorted(molecules.frame[self._order].numpy(), np.arange(n_frames + 1))
-        shape = (size[0], size[1])
-        corner = compiled_frames.corners_of(molecules.table[self._order].numpy(), shape)
+        n_frames, rows, columns = frames.y.shape
+        n, side = len(molecules), 2 * frames.spot.reach + 1
+        self._frame = molecules.frame.numpy()
+        starts = self._starts(self._frame, n_frames)
+        corner = compiled_frames.corners_of(molecules.table.numpy(), (rows, columns))
         lit = [
-            compiled_frames.covered(corner[starts[t] : starts[t + 1]], side, shape)
+            compiled_frames.covered(corner[starts[t] : starts[t + 1]], side, (rows, columns))
             for t in range(n_frames)
         ]
-        maps = np.zeros((3, n_frames, size[0] + side - 1, size[1] + side - 1), np.float32)
+        self._rows = np.full((n, 3), np.nan, np.float32)  # they have not been looked at
+        self._gradient = np.empty((n, 3), np.float32)
+        self._information = np.empty((n, 3, 3), np.float32)
         self._window = compiled_rows.WindowArrays(
             starts,
             np.cumsum([0, *map(len, lit)]),
@@ -111,54 +115,43 @@ class CompiledRowPixels:
             frames.counts.clamp(min=0.0).contiguous().numpy(),
             frames.floor.contiguous().numpy(),
             np.float32(frames.excess_noise),
-            *maps,
-            np.empty((len(molecules), 3, side * side), np.float32),
+            *np.zeros((3, n_frames, rows + side - 1, columns + side - 1), np.float32),
+            np.empty((n, 3, side * side), np.float32),
         )
 
     def look(self, molecules: Molecules) -> tuple[torch.Tensor, torch.Tensor]:
         """See `RowPixels`."""
-        rows = molecules.table[self._order].numpy()
+        rows = molecules.table.numpy()
         stale = (rows != self._rows).any(axis=1)
         self._rows = rows
-        gradient, information = np.empty_like(rows), np.empty((len(rows), 3, 3), np.float32)
-        window, splines = self._window, self._splines
-        self._in_pieces(
-            lambda a, b: self._compiled.look(
-                a, b, window, splines, rows, stale, gradient, information
-            )
-        )
-        return self._unsorted(gradient), self._unsorted(information)
+        told = (self._window, self._splines, rows, stale, self._gradient, self._information)
+        self._in_pieces(lambda first, last: self._compiled.look(first, last, *told))
+        return torch.tensor(self._gradient), torch.tensor(self._information)
 
     def product(self, rows: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """See `RowPixels`."""
-        active, along = rows[self._order].numpy(), self._sorted(rows, change)
-        out, window = np.empty_like(along), self._window
-        self._in_pieces(
-            lambda a, b: self._compiled.products(a, b, window, active, along, out)
-        )
-        return self._unsorted(out)[rows]
+        along = change.contiguous().numpy()
+        out = np.empty_like(along)
+        told = (self._window, *self._chosen(rows), along, out)
+        self._in_pieces(lambda first, last: self._compiled.products(first, last, *told))
+        return torch.from_numpy(out)
 
     def rise(self, rows: torch.Tensor, moved: Molecules) -> torch.Tensor:
         """See `RowPixels`."""
-        active, trial = rows[self._order].numpy(), self._sorted(rows, moved.table)
-        out, window, splines = np.empty(len(trial), np.float32), self._window, self._splines
-        self._in_pieces(
-            lambda a, b: self._compiled.rises(
-                a, b, window, splines, self._rows, active, trial, out
-            )
-        )
-        return self._unsorted(out)[rows]
+        trial = moved.table.numpy()
+        out = np.empty(len(trial), np.float32)
+        told = (self._window, self._splines, self._rows, *self._chosen(rows), trial, out)
+        self._in_pieces(lambda first, last: self._compiled.rises(first, last, *told))
+        return torch.from_numpy(out)
 
     def _in_pieces(self, work: Callable[[int, int], None]) -> None:
         in_pieces(work, len(self._window.counts))
 
-    def _sorted(self, rows: torch.Tensor, values: torch.Tensor) -> np.ndarray:
-        """Return values of some rows as an array of all, sorted by frame."""
-        everywhere = values.new_zeros(len(rows), *values.shape[1:])
-        everywhere[rows] = values
-        return everywhere[self._order].numpy()
+    def _chosen(self, rows: torch.Tensor) -> tuple[Integers, Integers]:
+        """Return the numbers of some rows, and where those of each frame begin."""
+        which = np.flatnonzero(rows.numpy())
+        return which, self._starts(self._frame[which], len(self._window.counts))
 
-    def _unsorted(self, values: np.ndarray) -> torch.Tensor:
-        out = torch.empty(values.shape)
-        out[self._order] = torch.from_numpy(values)
-        return out
+    @staticmethod
+    def _starts(frame: Integers, n_frames: int) -> Integers:
+        return np.searchsorted(frame, np.arange(n_frames + 1))
