@@ -10,13 +10,16 @@ import typer
 
 from napari_unfold import jobs
 from napari_unfold.cli.options import (
+    ChannelOption,
     DeviceOption,
     FramesOption,
+    PlaneOption,
     Stated,
     frames_of,
+    opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.errors import InputError
 from napari_unfold.settings.training import TRAINING_ITERATIONS, Training
 
@@ -43,12 +46,14 @@ def train(
         bool, typer.Option("--resume", help="Go on from the parameters in the file --out.")
     ] = False,
     frames: FramesOption = None,
+    channel: ChannelOption = None,
+    plane: PlaneOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Learn a preset from a stack with known molecules, or from simulated frames."""
     from napari_unfold.files.localizations import read_localizations
-    from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import load_preset, save_preset
+    from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.learning.learn import learn
 
     if not simulate and truth is None:
@@ -56,8 +61,9 @@ def train(
             "there is nothing to learn from",
             "Give a stack and its true molecules, or --simulate",
         )
-    with nullcontext() if stack is None else open_stack(stack) as opened:
-        recipe = stated.recipe({"optics": {"pixel_size_nm": opened and opened.pixel_size_nm}})
+    keep_apart([stack, truth, *stated.files], [out])
+    with nullcontext() if stack is None else opened(stack, channel, plane) as movie:
+        recipe = stated.recipe({"optics": {"pixel_size_nm": movie and movie.pixel_size_nm}})
         training = stated.section(Training)
         name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
 
@@ -70,7 +76,7 @@ def train(
             recipe,
             training,
             name=name,
-            stack=opened,
+            stack=movie,
             truth=None if simulate or truth is None else read_localizations(truth),
             frames=frames_of(frames),
             resume=load_preset(out) if resume else None,
@@ -79,7 +85,9 @@ def train(
         learned = run_with_progress(job, keep)
     save_preset(learned.preset, out)
     first, best = learned.history[0], learned.preset.scores[1].value
-    typer.echo(
+    say(
         f"{training.loss} loss {first.validation_loss:.4g} before, {best:.4g} after "
-        f"{len(learned.history) - 1} steps ({learned.outcome}), written to {out}"
+        f"{len(learned.history) - 1} steps ({learned.outcome}), written to {out}",
+        loss=best,
+        file=out,
     )
