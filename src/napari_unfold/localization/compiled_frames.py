@@ -193,7 +193,7 @@ def loss_of(
 
 @jit
 def product(
-    along: Doubles,
+    along: Doubles | Floats,
     which: Integers,
     corner: Integers,
     jacobian: Floats,
@@ -201,7 +201,7 @@ def product(
     weight: Floats,
     change: Floats,
     patch: Floats,
-    out: Doubles,
+    out: Doubles | Floats,
 ) -> None:
     """Apply the Fisher information of a frame to changes of some of its molecules.
 
@@ -380,9 +380,7 @@ def fit(
                 spots, corner, jacobian, residual, weight, prior, damping,
                 gradient, extra, inverse,
             )  # fmt: skip
-            step = step_of(
-                corner, jacobian, lit, weight, gradient, extra, inverse, change, steps
-            )
+            step = step_of(corner, jacobian, lit, weight, gradient, extra, inverse, change, steps)
             for m in range(n):
                 for axis in range(2):
                     move = min(max(np.float32(step[m, axis]), -max_step), max_step)

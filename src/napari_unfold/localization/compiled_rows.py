@@ -21,7 +21,6 @@ from napari_unfold.localization.compiled_frames import (
     weigh,
 )
 from napari_unfold.localization.compiled_spots import (
-    Doubles,
     Floats,
     Integers,
     add_light,

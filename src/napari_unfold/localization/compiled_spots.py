@@ -138,7 +138,7 @@ def loss_of_pixel(light: np.float32, floor: np.float32, counts: np.float32) -> n
 
 
 @jit
-def prior_at(prior: PriorNumbers, photons: np.float32) -> tuple[float, float, float, float]:
+def prior_at(prior: PriorNumbers, photons: np.float32) -> tuple[np.float32, ...]:
     """Return penalty, its derivative, the curvature for a safe step, and the information."""
     n, scale = prior.table.shape[1], prior.scale
     photons = photons / scale

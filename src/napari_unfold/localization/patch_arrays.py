@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_unfold.localization.anchors import Anchors
+from napari_unfold.localization.brightness import PriorNumbers
 from napari_unfold.localization.kernels import in_pieces
 from napari_unfold.localization.likelihood import Frames
+from napari_unfold.localization.profiles import Splines
 from napari_unfold.localization.refine import MAX_STEP_PX, WORTH
 from napari_unfold.localization.spots import Molecules
+
+if TYPE_CHECKING:
+    from napari_unfold.localization.compiled_patches import PatchArrays
 
 LEAST = 64
 """Patches that are worth a thread."""
@@ -34,9 +41,9 @@ class CompiledPatches:
         What other frames tell of the positions of the spots.
     """
 
-    corner: np.ndarray
-    counts: np.ndarray
-    fixed: np.ndarray
+    corner: NDArray[np.int64]
+    counts: NDArray[np.float32]
+    fixed: NDArray[np.float32]
     frames: Frames
     anchors: Anchors | None = None
 
@@ -47,7 +54,11 @@ class CompiledPatches:
         table = spots.contiguous().numpy()
         loss = np.empty(len(table), np.float32)
         told = self._told()
-        in_pieces(lambda a, b: compiled.losses(a, b, *told, table, loss), len(table), LEAST)
+
+        def work(first: int, last: int) -> None:
+            compiled.losses(first, last, *told, table, loss)
+
+        in_pieces(work, len(table), LEAST)
         return torch.from_numpy(loss)
 
     def fit(self, spots: torch.Tensor, iterations: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,19 +93,20 @@ class CompiledPatches:
         in_pieces(work, n, LEAST)
         return torch.from_numpy(gradients), torch.from_numpy(matrices)
 
-    def _told(self):
+    def _told(self) -> tuple[PatchArrays, Splines, PriorNumbers]:
         """Return what all compiled functions are told."""
         from napari_unfold.localization import compiled_patches as compiled
 
         anchors = self.anchors or Anchors.none(torch.empty(0, 0, 2))
-        told = (anchors.origin, anchors.gradient, anchors.information)
         patches = compiled.PatchArrays(
             self.corner,
             (self.frames.y.shape[1], self.frames.y.shape[2]),
             self.counts,
             self.fixed,
             np.float32(self.frames.excess_noise),
-            *(part.contiguous().numpy() for part in told),
+            anchors.origin.contiguous().numpy(),
+            anchors.gradient.contiguous().numpy(),
+            anchors.information.contiguous().numpy(),
         )
         return patches, self.frames.spot.splines, self.frames.prior.as_numbers()
 

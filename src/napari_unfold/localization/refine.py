@@ -27,7 +27,7 @@ EMPTY_CURVATURE = 1e-9
 """Of a molecule of whose position the pixels tell nothing; it then stays where it is."""
 
 WORTH = 0.0005
-"""Fall of the loss, in units of log-probability, for which a small problem is not fitted further."""
+"""Fall of the loss, in units of log-probability, for which a patch is not fitted any further."""
 
 CONJUGATE_STEPS = 6
 """Of the linear system, in every iteration."""

@@ -13,7 +13,6 @@ from napari_unfold.localization.kernels import in_pieces, serve
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.spots import Molecules
 
-
 Integers: TypeAlias = NDArray[np.int64]
 
 
@@ -107,6 +106,8 @@ class CompiledRowPixels:
         self._rows = np.full((n, 3), np.nan, np.float32)  # they have not been looked at
         self._gradient = np.empty((n, 3), np.float32)
         self._information = np.empty((n, 3, 3), np.float32)
+        shape = (n_frames, rows + side - 1, columns + side - 1)
+        light, residual, weight = np.zeros((3, *shape), np.float32)
         self._window = compiled_rows.WindowArrays(
             starts,
             np.cumsum([0, *map(len, lit)]),
@@ -115,7 +116,9 @@ class CompiledRowPixels:
             frames.counts.clamp(min=0.0).contiguous().numpy(),
             frames.floor.contiguous().numpy(),
             np.float32(frames.excess_noise),
-            *np.zeros((3, n_frames, rows + side - 1, columns + side - 1), np.float32),
+            light,
+            residual,
+            weight,
             np.empty((n, 3, side * side), np.float32),
         )
 
