@@ -35,7 +35,7 @@ PRIORS = [NO_PRIOR, BrightnessPrior(1000.0, 0.2), LEARNED, ScaledBrightness(LEAR
 
 
 def lopsided_spot():
-    """A measured image that is no product of profiles."""
+    """Return a measured image that is no product of profiles."""
     at = np.arange(-48, 49) / 8.0
     y, x = at[:, None], at
     core = np.exp(-(x**2 + y**2) / 2.6)
@@ -77,7 +77,7 @@ def in_both(seed, spot, prior=PRIORS[1]):
 
 
 def anchors_for(molecules):
-    """What other frames might tell of the positions."""
+    """Return what other frames might tell of the positions."""
     h = molecules.position.new_tensor([[40.0, 7.0], [7.0, 25.0]]).expand(len(molecules), 2, 2)
     return Anchors(molecules.position + 0.1, 2.0 + torch.zeros_like(molecules.position), h)
 
