@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.localization.compiled_frames import (
+from napari_unfold.localization.compiled_maps import (
     collect,
     empty,
     information_of,
@@ -41,9 +41,9 @@ class WindowArrays(NamedTuple):
     starts, lit_starts : array (B + 1,)
         Where the rows of each frame begin, and the pixels under their patches.
     lit : array (L, 2)
-        As `compiled_frames.covered` returns them.
+        As `compiled_maps.covered` returns them.
     corner : array (N, 2)
-        As `compiled_frames.corners_of` returns them.
+        As `compiled_maps.corners_of` returns them.
     counts, floor : array (B, Y, X)
         As the likelihood counts them.
     excess_noise : float32

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from napari_unfold.localization.anchors import Anchors
 from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.kernels import serve
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.refine import EMPTY_CURVATURE, MAX_OUTSIDE_PX, MAX_STEP_PX
 from napari_unfold.localization.row_pixels import RowPixels, row_pixels
@@ -200,6 +202,8 @@ class _System:
 
     def solve(self, iterations: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the step of positions and photons."""
+        if serve(self.photons):
+            return self._solve_compiled(iterations)
         r = self.right
         step = (torch.zeros_like(r[0]), torch.zeros_like(r[1]))
         z = self.precondition(*r)
@@ -213,6 +217,31 @@ class _System:
             rz, before = _dot(r, z), rz
             p = _along(z, rz / before.clamp(min=1e-30), p)
         return step
+
+    def _solve_compiled(self, iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
+        from napari_unfold.localization import compiled_tracks as compiled
+
+        right = [part.numpy().astype(np.float64) for part in self.right]
+        state = compiled.State(
+            np.zeros_like(right[0]),
+            right[0],
+            np.zeros_like(right[0]),
+            np.zeros_like(right[1]),
+            right[1],
+            np.zeros_like(right[1]),
+            np.empty((len(right[1]), 3), np.float32),
+        )
+        parts = (self.extra_position, self.inverse, self.extra_photons, self.photons, self.mixed)
+        equations = compiled.Equations(
+            self.tracks.track.numpy(), *(part.contiguous().numpy() for part in parts)
+        )
+        product = compiled.turn(equations, state, np.inf)
+        for _ in range(iterations):
+            of_pixels = self.of_pixels(torch.from_numpy(state.rows)).numpy()
+            compiled.advance(equations, state, of_pixels, product)
+            product = compiled.turn(equations, state, product)
+        like = self.photons
+        return torch.from_numpy(state.step).to(like), torch.from_numpy(state.photons).to(like)
 
 
 Pair = tuple[torch.Tensor, torch.Tensor]

@@ -91,16 +91,16 @@ class CompiledRowPixels:
     """The same, compiled; see `RowPixels`."""
 
     def __init__(self, molecules: Molecules, frames: Frames) -> None:
-        from napari_unfold.localization import compiled_frames, compiled_rows
+        from napari_unfold.localization import compiled_maps, compiled_rows
 
         self._compiled, self._splines = compiled_rows, frames.spot.splines
         n_frames, rows, columns = frames.y.shape
         n, side = len(molecules), 2 * frames.spot.reach + 1
         self._frame = molecules.frame.numpy()
         starts = self._starts(self._frame, n_frames)
-        corner = compiled_frames.corners_of(molecules.table.numpy(), (rows, columns))
+        corner = compiled_maps.corners_of(molecules.table.numpy(), (rows, columns))
         lit = [
-            compiled_frames.covered(corner[starts[t] : starts[t + 1]], side, (rows, columns))
+            compiled_maps.covered(corner[starts[t] : starts[t + 1]], side, (rows, columns))
             for t in range(n_frames)
         ]
         self._rows = np.full((n, 3), np.nan, np.float32)  # they have not been looked at
