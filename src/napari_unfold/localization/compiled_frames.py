@@ -20,6 +20,7 @@ from napari_unfold.localization.compiled_spots import (
     Doubles,
     Floats,
     Integers,
+    copy,
     derivatives,
     jit,
     loss_of_pixel,
@@ -104,21 +105,29 @@ def step_of(
         Solves the equations of every molecule by itself.
     iterations : int
     """
+    n_molecules = gradient.shape[0]
     step, r = np.zeros_like(gradient), gradient.copy()
     z, seen = np.empty_like(r), np.empty_like(r)
-    patch, everyone = np.empty(jacobian.shape[2], np.float32), np.arange(len(corner))
+    patch, everyone = np.empty(jacobian.shape[2], np.float32), np.arange(n_molecules)
     rz = precondition(inverse, r, z)
     along = z.copy()
     for _ in range(iterations):
         product(along, everyone, corner, jacobian, lit, weight, change, patch, seen)
-        seen += extra * along
-        a = rz / max((along * seen).sum(), 1e-30)
-        step += a * along
-        r -= a * seen
+        curvature = 0.0
+        for n in range(n_molecules):
+            for i in range(3):
+                seen[n, i] += extra[n, i] * along[n, i]
+                curvature += seen[n, i] * along[n, i]
+        length = rz / max(curvature, 1e-30)
+        for n in range(n_molecules):
+            for i in range(3):
+                step[n, i] += length * along[n, i]
+                r[n, i] -= length * seen[n, i]
         before = rz
         rz = precondition(inverse, r, z)
-        along *= rz / max(before, 1e-30)
-        along += z
+        for n in range(n_molecules):
+            for i in range(3):
+                along[n, i] = z[n, i] + rz / max(before, 1e-30) * along[n, i]
     return step
 
 
@@ -161,7 +170,9 @@ def equations(
         extra[n, 2] = damping * qq + EMPTY_CURVATURE + curvature
         matrix[0, 0], matrix[0, 1], matrix[0, 2] = yy + extra[n, 0], yx, yq
         matrix[1, 1], matrix[1, 2], matrix[2, 2] = xx + extra[n, 1], xq, qq + extra[n, 2]
-        inverse[n] = np.eye(3)
+        for i in range(3):
+            for j in range(3):
+                inverse[n, i, j] = 1.0 if i == j else 0.0
         solve(matrix, inverse[n])
 
 
@@ -238,7 +249,7 @@ def fit(
             trial_loss = loss_of(counts[t], floor[t], excess_noise, trial_light, lit, trial, prior)
             if trial_loss < loss:
                 loss, damping = trial_loss, max(damping / 3.0, 1e-6)
-                spots[:] = trial
+                copy(trial, spots)
                 jacobian, trial_jacobian = trial_jacobian, jacobian
                 light, trial_light = trial_light, light
             else:

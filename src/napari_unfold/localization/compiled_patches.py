@@ -16,6 +16,7 @@ from napari_unfold.localization.compiled_spots import (
     Floats,
     Integers,
     add_light,
+    copy,
     derivatives,
     half,
     jit,
@@ -280,12 +281,15 @@ def fit(
                     now, n, patches, prior, True,
                     profiles, light, jacobian, scratch, gradient, matrix,
                 )  # fmt: skip
-            damped[:] = matrix
+            copy(matrix, damped)
             for i in range(3 * k):
                 damped[i, i] += damping * matrix[i, i] + 1e-9
                 step[i, 0] = gradient[i]
             solve(damped, step)
-            if half * (gradient * step[:, 0]).sum() <= worth:
+            gain = 0.0
+            for i in range(3 * k):
+                gain += 0.5 * gradient[i] * step[i, 0]
+            if gain <= worth:
                 break
             for m in range(k):
                 for i in range(2):
@@ -299,7 +303,7 @@ def fit(
             moved = trial_loss < loss
             if moved:
                 loss, damping = trial_loss, max(damping / 3.0, 1e-6)
-                now[:] = trial
+                copy(trial, now)
                 profiles, trial_profiles = trial_profiles, profiles
                 light, trial_light = trial_light, light
             else:

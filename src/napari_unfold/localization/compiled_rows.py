@@ -100,7 +100,10 @@ def look(
     patch, reach = np.empty(side * side, np.float32), side // 2
     size = (window.counts.shape[1], window.counts.shape[2])
     for t in range(first, last):
-        if not stale[window.starts[t] : window.starts[t + 1]].any():
+        moved = False
+        for n in range(window.starts[t], window.starts[t + 1]):
+            moved |= stale[n]
+        if not moved:
             continue
         light, lit = window.light[t], window.lit[window.lit_starts[t] : window.lit_starts[t + 1]]
         empty(light, lit)
@@ -218,5 +221,8 @@ def rises(
                 ) / window.excess_noise
         for i in range(starts[t], starts[t + 1]):
             take(change, window.corner[which[i]], patch)
-            out[i] = patch.sum()
+            total = zero
+            for p in range(patch.shape[0]):
+                total += patch[p]
+            out[i] = total
         empty(change, lit)

@@ -41,6 +41,14 @@ def jit(function: Function) -> Function:
 
 
 @jit
+def copy(values: Floats | Doubles, out: Floats | Doubles) -> None:
+    """Copy ``(n, m)`` numbers; an assignment would take ten times as long to compile."""
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            out[i, j] = values[i, j]
+
+
+@jit
 def profile(
     pieces: Floats,
     splines: Splines,
