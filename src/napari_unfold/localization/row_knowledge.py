@@ -86,8 +86,7 @@ def _without_the_others(
     hood: Neighbourhood, own: Anchors
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradient and information of the first spot's position, and the variance of its photons."""
-    gradient = hood.patches.gradient(hood.spots).double()
-    matrix = hood.patches.information(hood.spots).double()
+    gradient, matrix = hood.patches.gradient_and_information(hood.spots)
     matrix.diagonal(dim1=1, dim2=2).add_(EMPTY_CURVATURE)
     mixed, rest = matrix[:, :2, 2:], matrix[:, 2:, 2:]
     right = torch.cat([mixed.mT, gradient[:, 2:, None]], 2)
