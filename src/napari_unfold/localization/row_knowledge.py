@@ -95,4 +95,13 @@ def _without_the_others(
     slope = gradient[:, :2] - (mixed @ follows[:, :, 2:])[..., 0]
     variance = torch.linalg.inv_ex(matrix)[0][:, 2, 2]
     slope -= own.slope(hood.spots[:, 0, :2]).double()
-    return slope, information - own.information.double(), variance.clamp(min=0.0)
+    information = _never_negative(information - own.information.double())
+    return slope, information, variance.clamp(min=0.0)
+
+
+def _never_negative(information: torch.Tensor) -> torch.Tensor:
+    """Return ``(N, 2, 2)`` without what rounding makes of frames that tell next to nothing."""
+    y, x = information[:, 0, 0].clamp(min=0.0), information[:, 1, 1].clamp(min=0.0)
+    most = (y * x).sqrt()
+    mixed = (0.5 * (information[:, 0, 1] + information[:, 1, 0])).clamp(-most, most)
+    return torch.stack([y, mixed, mixed, x], 1).view(-1, 2, 2)
