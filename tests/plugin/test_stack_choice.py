@@ -116,7 +116,7 @@ def test_a_simulated_stack_brings_its_optics_and_camera(viewer: ViewerModel, ope
     """Sample data are ready to run: what they were made with is known."""
     optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(type="ccd", offset_adu=37)
     recipe = Recipe(optics=optics, camera=camera)
-    metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json")}}
+    metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json"), "sample": {}}}
     widget = open_dock(ReconstructWidget)
     frames = np.full((4, 20, 20), 140)
     scale, units = (1, 120, 120), ("pixel", "nm", "nm")

@@ -133,16 +133,16 @@ def pixel_size_nm(layer: Layer) -> float | None:
         If the pixels are not square.
     """
     factors = [nm_per(unit) for unit in layer.units[-2:]]
-    if None in factors:
-        return None
-    height, width = (abs(s) * f for s, f in zip(layer.scale[-2:], factors, strict=True))
+    known = None not in factors
+    height, width = (abs(s) * (f or 1.0) for s, f in zip(layer.scale[-2:], factors, strict=True))
     if not np.isclose(height, width, rtol=1e-6):
+        sides = f"{height:g} x {width:g} nm" if known else f"{height:g} : {width:g}"
         raise InputError(
-            f"the pixels of '{layer.name}' are {height:g} x {width:g} nm, not square",
+            f"the pixels of '{layer.name}' are not square (height x width {sides})",
             "Correct the scale of the layer, or resample the stack to square pixels",
             field="stack",
         )
-    return float(f"{width:.9g}")
+    return float(f"{width:.9g}") if known else None
 
 
 def nm_per(unit: Any) -> float | None:
@@ -151,10 +151,16 @@ def nm_per(unit: Any) -> float | None:
     return quantity.to("nm").magnitude if quantity.check("[length]") else None
 
 
+def is_result(layer: Layer) -> bool:
+    """Whether a layer was made by this plugin, and is no simulated stack."""
+    known = layer.metadata.get(METADATA_KEY)
+    return known is not None and not (isinstance(known, dict) and "sample" in known)
+
+
 def acquisition_of(layer: Layer) -> Recipe | None:
     """Return the settings a simulated stack was made with, or None for any other layer."""
     known = layer.metadata.get(METADATA_KEY)
-    if not isinstance(known, dict) or "recipe" not in known:
+    if known is None or is_result(layer):
         return None
     try:
         return Recipe.model_validate(known["recipe"])

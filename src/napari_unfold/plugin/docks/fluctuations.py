@@ -59,12 +59,13 @@ class FluctuationsWidget(StackDock):
         last = load_last_settings()
         if last is not None:
             form.set_acquisition(last.recipe)
+            form.pixel_row.editor.set_value(last.pixel_size_nm)
         self._on_layer()
 
     # ---- a run, from start to end
 
     def _prepare(self) -> Job[Any]:
-        layer = self._need_layer()
+        layer = self.stack.need_layer()
         recipe, settings = self.value(), self.form.fluctuation_value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         shape = stack.shape[1], stack.shape[2]
@@ -91,6 +92,10 @@ class FluctuationsWidget(StackDock):
         sigma_nm = metrics.psf_sigma_px * self._run.pixel_size_nm
         return {**titled(metrics), "PSF sigma": sigma_nm}
 
+    def _forget_results(self) -> None:
+        super()._forget_results()
+        self.plot.clear()
+
     def _before_end(self) -> None:
         self._preview.remove()
 
@@ -102,9 +107,8 @@ class FluctuationsWidget(StackDock):
         if result.data_sigma_nm is not None:
             for step in range(len(result.history)):
                 self.plot.add(step, {"of the data": result.data_sigma_nm})
-        self.panel.show_summary(
-            f"{psf_text(result)}, {duration(time.monotonic() - self._run.started)}"
-        )
+        taken = duration(time.monotonic() - self._run.started)
+        self.panel.show_summary(f"'{self._run.placement.name}': {psf_text(result)}, {taken}")
 
 
 def psf_text(result: FluctuationResult) -> str:

@@ -40,6 +40,7 @@ class LocalizationsWidget(JobDock):
         self._run: Run
         self._source: Points
         self._curve: pd.DataFrame | None = None
+        self._is_showing = False
         self.points = PointsPicker(napari_viewer)
         self.tasks = all_tasks()
         self.task_row = Row(
@@ -83,6 +84,7 @@ class LocalizationsWidget(JobDock):
         from napari.layers import Layer, Points
 
         result = self._run.result(value)
+        self._is_showing = True
         for data in result.layers:
             layer = self._viewer.add_layer(Layer.create(*data))
             if isinstance(layer, Points):
@@ -90,6 +92,7 @@ class LocalizationsWidget(JobDock):
                 self._source.visible = False
                 self.points.reset_choices()
                 self.points.set_layer(layer)
+        self._is_showing = False
         if result.chart is not None:
             self._curve = result.curve
             self.chart.show_chart(result.chart)
@@ -141,6 +144,10 @@ class LocalizationsWidget(JobDock):
         self.export_button.setEnabled(self.points.layer() is not None)
 
     def _on_table(self) -> None:
+        if self.runner.state == "idle" and not self._is_showing:
+            self.panel.clear()
+            self._curve = None
+            self.chart.show_chart(None)
         try:
             table = self.points.table()
         except InputError:

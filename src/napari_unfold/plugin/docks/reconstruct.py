@@ -65,7 +65,7 @@ class ReconstructWidget(StackDock):
     # ---- a run, from start to end
 
     def _prepare(self) -> Job[Any]:
-        layer = self._need_layer()
+        layer = self.stack.need_layer()
         recipe = self.value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         frames = self.stack.frames()
@@ -100,7 +100,7 @@ class ReconstructWidget(StackDock):
         layers.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
         self.panel.show_summary(
-            f"{len(result.localizations):,} localizations in "
+            f"'{placement.name}': {len(result.localizations):,} localizations in "
             f"{frames.stop - frames.start:,} frames, "
             f"{duration(time.monotonic() - self._run.started)}\n"
             f"{result.record['verdict']['summary']}"
@@ -126,15 +126,20 @@ class ReconstructWidget(StackDock):
         last = load_last_settings()
         if last is not None:
             self.form.set_value(last.recipe, last.preset)
+            self.form.pixel_row.editor.set_value(last.pixel_size_nm)
             self.form.device_row.editor.set_value(last.device)
 
     def _remember(self) -> None:
-        preset = self.form.preset()
+        recipe, preset = self.form.own_value(), self.form.preset()
+        pixel_size = self.form.own_pixel_size()
+        if recipe is None:
+            return
         save_last_settings(
             LastSettings(
-                recipe=self.value(),
+                recipe=recipe,
                 preset=None if preset is None else preset.name,
                 device=self.form.device(),
+                pixel_size_nm=pixel_size if isinstance(pixel_size, float) else None,
             )
         )
 

@@ -95,7 +95,7 @@ class TrainWidget(StackDock):
         pixel_size = recipe.optics.pixel_size_nm
         stack, width, placement = None, 0, simulation_placement("simulation", pixel_size)
         if self.data.needs_stack():
-            layer = self._need_layer()
+            layer = self.stack.need_layer()
             stack = layers.stack_of_layer(layer, pixel_size)
             width, placement = stack.shape[2], layers.Placement.of(layer)
         truth = self.data.truth(pixel_size)
@@ -139,14 +139,15 @@ class TrainWidget(StackDock):
         self._show_learned(result, "")
 
     def _show_cancelled(self) -> None:
-        if self.learned is None:
+        if self.learned is None or len(self.learned.history) < 2:
+            self.learned = None
             self.panel.show_summary("Cancelled before anything was learned.")
         else:
             self._show_learned(self.learned, "Cancelled; the best so far is kept. ")
 
     def _on_ended(self, outcome: Outcome) -> None:
         super()._on_ended(outcome)
-        if outcome.kind == "failed" and self.learned is not None:
+        if outcome.kind == "failed" and self.learned is not None and self.learned.history[1:]:
             self._show_learned(self.learned, "The best before the error is kept. ")
             self._refresh()
 
@@ -179,6 +180,11 @@ class TrainWidget(StackDock):
         idle = self.runner.state == "idle"
         self.save_button.setEnabled(idle and self.learned is not None)
 
+    def _forget_results(self) -> None:
+        super()._forget_results()
+        # what was learned can still be saved, and says by its name what it is
+        self.plot.clear()
+
     def _input_errors(self) -> list[InputError]:
         errors = super()._input_errors() if self.data.needs_stack() else []
         try:
@@ -199,6 +205,7 @@ class TrainWidget(StackDock):
         last = load_last_settings()
         if last is not None:
             self.form.set_acquisition(last.recipe)
+            self.form.pixel_row.editor.set_value(last.pixel_size_nm)
         if self.stack.layer() is None:
             self.data.source_row.editor.set_value("simulation")
 

@@ -36,6 +36,7 @@ QCollapsible > QPushButton:hover { background: rgba(128, 128, 128, 40); }
 ERROR_STYLE = "color: #e8504a; font-size: 9pt;"
 _LABEL_WIDTH = 96
 HINT_STYLE = "color: #868c96; font-size: 9pt;"
+WARNING_STYLE = "color: #d99a2b; font-size: 9pt;"
 
 # magicgui's map from types to widgets, with our own in it; other plugins keep theirs
 EDITORS = TypeMap()
