@@ -37,7 +37,7 @@ def reconstruct(
         bool, typer.Option("--save-frames", help="Also write every frame to frames.tif.")
     ] = False,
 ) -> None:
-    """Reconstruct and localize a stack: reconstruction.tif, localizations.csv, run.json.
+    """Reconstruct and localize a stack: reconstruction.tif and .png, localizations.csv, run.json.
 
     Upsampling and the settings of the localization are the preset's, unless stated.
     """

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
     from napari_unfold.files.stacks import Stack
-    from napari_unfold.reconstruction.reconstruct import Reconstruction
+    from napari_unfold.reconstruction.result import Reconstruction
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -132,13 +132,18 @@ def pixel_size_nm(layer: Layer) -> float | None:
     InputError
         If the pixels are not square.
     """
-    factors = [nm_per(unit) for unit in layer.units[-2:]]
+    return pixel_size_of(layer.name, layer.scale, layer.units)
+
+
+def pixel_size_of(name: str, scale: Sequence[float], units: Sequence[Any]) -> float | None:
+    """Pixel size in nm of what has this scale, as `pixel_size_nm` of a layer."""
+    factors = [nm_per(unit) for unit in units[-2:]]
     known = None not in factors
-    height, width = (abs(s) * (f or 1.0) for s, f in zip(layer.scale[-2:], factors, strict=True))
+    height, width = (abs(s) * (f or 1.0) for s, f in zip(scale[-2:], factors, strict=True))
     if not np.isclose(height, width, rtol=1e-6):
         sides = f"{height:g} x {width:g} nm" if known else f"{height:g} : {width:g}"
         raise InputError(
-            f"the pixels of '{layer.name}' are not square (height x width {sides})",
+            f"the pixels of '{name}' are not square (height x width {sides})",
             "Correct the scale of the layer, or resample the stack to square pixels",
             field="stack",
         )
@@ -146,8 +151,10 @@ def pixel_size_nm(layer: Layer) -> float | None:
 
 
 def nm_per(unit: Any) -> float | None:
-    """Return the nm in one `unit` of a layer; None if it is no length."""
-    quantity = 1.0 * unit
+    """Return the nm in one `unit` of a layer, or its name; None if it is no length."""
+    from pint import Unit
+
+    quantity = 1.0 * (Unit(unit) if isinstance(unit, str) else unit)
     return quantity.to("nm").magnitude if quantity.check("[length]") else None
 
 
@@ -321,9 +328,7 @@ def table_of_points(data: np.ndarray, meta: dict[str, Any]) -> pd.DataFrame:
 
 
 def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
-    from pint import Unit
-
-    units = [Unit(str(unit)) for unit in meta.get("units") or ("pixel",) * 2]
+    units = [str(unit) for unit in meta.get("units") or ("pixel",) * 2]
     factors = [nm_per(unit) for unit in units[-2:]]
     if None in factors:
         raise InputError(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -20,13 +18,12 @@ from napari_unfold.estimation.bad_frames import FrameCheck, check_frames
 from napari_unfold.estimation.check_settings import check_settings
 from napari_unfold.estimation.observe import observe_molecules
 from napari_unfold.estimation.sample import frame_range
-from napari_unfold.files.images import FrameWriter, write_image
-from napari_unfold.files.localizations import write_localizations
+from napari_unfold.files.images import FrameWriter
 from napari_unfold.files.presets import Preset
-from napari_unfold.files.results import save_set, write_json
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.jobs import (
+    Checkpoint,
     Device,
     Event,
     Job,
@@ -38,13 +35,11 @@ from napari_unfold.jobs import (
     choose_device,
     translated,
 )
-from napari_unfold.localization.fit_quality import FitQuality
 from napari_unfold.localization.follow import Chunk
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
-from napari_unfold.reconstruction.through_time import ThroughTime
-from napari_unfold.reconstruction.verdict import verdict
+from napari_unfold.reconstruction.result import Reconstruction
+from napari_unfold.reconstruction.so_far import SoFar
 from napari_unfold.settings.recipe import Recipe
-from napari_unfold.tables.molecules import molecules_of
 from napari_unfold.unfolding.inference import coupled_iterates
 
 T = TypeVar("T")
@@ -55,66 +50,6 @@ FINE_IMAGES_PER_FRAME = 12
 
 LOCALIZATION_SHARE = 0.3
 """Rough share of the time spent on localizing a batch, for an even progress bar."""
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """What comes out of a stack.
-
-    Attributes
-    ----------
-    image : array (qY, qX), float32
-        Mean over the frames, photons per fine pixel and frame.
-    localizations : DataFrame
-        One row per molecule and frame; columns as in `tables.columns`.
-    background : array (Y, X)
-        Photons per camera pixel.
-    molecule_photons : float
-        Photons of a typical molecule that were used.
-    pixel_size_nm : float
-        Of the camera.
-    upsampling : int
-        Fine pixels per camera pixel.
-    recipe : Recipe
-        As it was used.
-    record : dict
-        How the result came about, ready for JSON.
-    """
-
-    image: NDArray[np.float32]
-    localizations: pd.DataFrame
-    background: NDArray[np.float32]
-    molecule_photons: float
-    pixel_size_nm: float
-    upsampling: int
-    recipe: Recipe
-    record: dict[str, Any] = field(repr=False)
-
-    def save(self, folder: Path) -> list[Path]:
-        """Write ``reconstruction.tif``, ``localizations.csv`` and ``run.json``, all or none.
-
-        Where molecules were followed in time, ``molecules.csv`` has one row for each.
-
-        Raises
-        ------
-        InputError
-            If the folder cannot be written; earlier files are then as they were.
-        """
-        fine_nm = self.pixel_size_nm / self.upsampling
-        parts: dict[str, Callable[[Path], None]] = {
-            "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
-            "localizations.csv": lambda path: write_localizations(self.localizations, path),
-            "run.json": lambda path: write_json(self.record, path),
-        }
-        molecules = self.molecules
-        if molecules is not None:
-            parts["molecules.csv"] = lambda path: write_localizations(molecules, path)
-        return save_set(folder, parts)
-
-    @property
-    def molecules(self) -> pd.DataFrame | None:
-        """One row per molecule, if molecules were followed in time; see `molecules_of`."""
-        return molecules_of(self.localizations) if "track" in self.localizations else None
 
 
 def reconstruct(
@@ -143,6 +78,8 @@ def reconstruct(
     Yields
     ------
     Event
+        Among them `Checkpoint`, whose value gives the job that makes a result of the frames that
+        are done, for a run that is stopped.
 
     Returns
     -------
@@ -159,6 +96,7 @@ def reconstruct(
     chosen = choose_device(device)
     check_preset(preset, recipe)  # refused before the stack is read
     span = frame_range(frames, len(stack))
+    given = recipe
     told: list[str] = []
     check = yield from check_frames(stack, span, recipe.camera.offset_adu)
     for note in check.notes:
@@ -174,56 +112,25 @@ def reconstruct(
     setup = prepare(seen, preset, chosen, coupled=follow != "off")
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
-    light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
-    collected = ThroughTime(setup.localizer, setup.recipe.localization.follow)
-    quality = FitQuality()
+    so_far = SoFar(stack, given, preset, setup, check, seen.notes, started)
     batch = _batch_size(setup)
-    start = 0
     fine_nm = setup.grid.fine_pixel_nm
     with FrameWriter(save_frames, fine_nm) if save_frames else nullcontext() as out:
-        while start < total:
-            stop = min(start + batch, total)
+        while so_far.done < total:
+            start, stop = so_far.done, min(so_far.done + batch, total)
             try:
                 x, chunk = yield from _unfold(usable, setup, check, start, stop)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
-            light += x.sum(axis=0, dtype=np.float64)
-            quality += chunk.found.quality
-            yield from translated(collected.push(chunk), _silent)
+            yield from translated(so_far.add(x, chunk), _silent)
             if out:
                 for image in _with_gaps(x, check, start, stop):
                     out.write(image)
-            start = stop
-            yield Progress(start, total)
-            yield Preview((light / start).astype(np.float32))
-    if collected.is_following:
-        yield Stage("Following molecules through the last frames")
-    localizations = yield from translated(collected.finish(), _silent)
-    localizations["frame"] = check.kept[localizations["frame"]]
-    if collected.note:
-        seen.notes.append(collected.note)
-        yield Note(collected.note)
-    seconds = time.monotonic() - started
-    judged = verdict(quality, total, len(check.left_out), recipe.optics.psf_image is None)
-    seen.notes.append(judged.summary)
-    yield Note(judged.summary)
-    record = setup.record(stack, preset, len(localizations), seconds)
-    return Reconstruction(
-        image=(light / total).astype(np.float32),
-        localizations=localizations,
-        background=seen.background,
-        molecule_photons=seen.molecule_photons,
-        pixel_size_nm=recipe.optics.pixel_size_nm,
-        upsampling=setup.grid.upsampling,
-        recipe=setup.recipe,
-        record={
-            **record,
-            "stack": {**record["stack"], "frames": list(span)},
-            "frames_left_out": {str(t): reason for t, reason in check.left_out.items()},
-            "verdict": judged.record(),
-        },
-    )
+            yield Progress(stop, total)
+            yield Preview(so_far.image)
+            yield Checkpoint(so_far.finish)
+    return (yield from so_far.finish())
 
 
 def _unfold(

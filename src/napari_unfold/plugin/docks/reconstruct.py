@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout
 
-from napari_unfold.jobs import Event, Job, Preview, Stage
+from napari_unfold.jobs import Checkpoint, Event, Job, Preview, Stage
 from napari_unfold.plugin import layers
-from napari_unfold.plugin.export import export_localizations
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.plugin.preset_store import store
 from napari_unfold.plugin.remember import LastSettings, load_last_settings, save_last_settings
+from napari_unfold.plugin.result_files import ResultFiles
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.views.preview import LivePreview
@@ -22,7 +23,8 @@ from napari_unfold.plugin.views.preview import LivePreview
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_unfold.reconstruction.reconstruct import Reconstruction
+    from napari_unfold.files.records import Repeat
+    from napari_unfold.reconstruction.result import Reconstruction
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,38 @@ class ReconstructWidget(StackDock):
         super().__init__(napari_viewer, form, "Reconstruct and localize the chosen frames")
         self.form = form
         self._run: _Run
+        self._finish: Callable[[], Job[Reconstruction]] | None = None
+        self._keeps_finished = self._is_partial = False
         self._preview = LivePreview(napari_viewer)
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
-        self.export_button = QPushButton("Export CSV…")
+        self.results = ResultFiles(napari_viewer, self)
         self._lay_out_all()
         self._restore()
         self.all_frames_box.toggled.connect(self._show_all_frames)
-        self.export_button.clicked.connect(self._export)
+        self.results.said.connect(self.panel.show_summary)
+        self.results.failed.connect(self._fail)
+        self.results.loaded.connect(self.repeat)
         store.changed.connect(self._list_presets)
         self._on_layer()
+
+    def repeat(self, earlier: Repeat) -> None:
+        """Show the settings of an earlier run; the same stack then gives the same numbers."""
+        self.form.set_value(earlier.recipe, earlier.preset)
+        if earlier.frames is not None:
+            self.stack.frames_row.editor.set_value(earlier.frames)
+        chosen = self.form.preset()
+        missing = earlier.preset != (None if chosen is None else chosen.name)
+        self.panel.show_summary(
+            f"The preset '{earlier.preset}' of that run is not on this computer."
+            if missing
+            else "The settings of that run are shown; Run repeats it."
+        )
+
+    def cancel(self) -> None:
+        """Ask the running job to stop; the frames that are finished are kept."""
+        self._keeps_finished = True
+        super().cancel()
 
     # ---- a run, from start to end
 
@@ -69,6 +93,7 @@ class ReconstructWidget(StackDock):
         recipe = self.value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         frames = self.stack.frames()
+        self._finish, self._keeps_finished, self._is_partial = None, False, False
         self._run = _Run(layers.Placement.of(layer), frames, stack.shape[1], time.monotonic())
         return _reconstruction(
             stack,
@@ -80,7 +105,9 @@ class ReconstructWidget(StackDock):
         )
 
     def _on_event(self, event: Event) -> None:
-        if not isinstance(event, Preview):
+        if isinstance(event, Checkpoint):
+            self._finish = event.value
+        elif not isinstance(event, Preview):
             super()._on_event(event)
         elif self.preview_box.isChecked():
             upsampling = event.image.shape[0] // self._run.height
@@ -89,10 +116,22 @@ class ReconstructWidget(StackDock):
     def _before_end(self) -> None:
         self._preview.remove()
 
+    def _show_cancelled(self) -> None:
+        finish, self._finish = self._finish, None
+        if finish is None or not self._keeps_finished:
+            super()._show_cancelled()
+            return
+        self._is_partial = True
+        self.runner.start(finish())
+
     def _show_result(self, result: Reconstruction) -> None:
         from napari.layers import Layer
 
-        placement, frames = self._run.placement, self._run.frames
+        placement, frames = self._run.placement, slice(*result.record["stack"]["frames"])
+        if self._is_partial:
+            of_frames = f"{placement.name}, frames {frames.start} to {frames.stop - 1}"
+            placement = replace(placement, name=of_frames)
+        self.results.offer(result, placement.name)
         points = layers.localization_layer(result, placement)
         molecules = layers.molecule_layers(result, placement)
         for data in (layers.reconstruction_layer(result, placement), *molecules, points):
@@ -102,7 +141,8 @@ class ReconstructWidget(StackDock):
         self.panel.show_summary(
             f"'{placement.name}': {len(result.localizations):,} localizations in "
             f"{frames.stop - frames.start:,} frames, "
-            f"{duration(time.monotonic() - self._run.started)}\n"
+            f"{duration(time.monotonic() - self._run.started)}"
+            f"{' (cancelled, the finished frames are kept)' if self._is_partial else ''}\n"
             f"{result.record['verdict']['summary']}"
         )
 
@@ -111,9 +151,6 @@ class ReconstructWidget(StackDock):
     def _show_all_frames(self, everything: bool) -> None:
         frames = self._viewer.dims.range[-3].stop if self._viewer.dims.ndim > 2 else 0
         layers.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
-
-    def _export(self) -> None:
-        self._do(lambda: export_localizations(self._viewer, parent=self))
 
     # ---- presets, and the memory of the last session
 
@@ -157,8 +194,9 @@ class ReconstructWidget(StackDock):
         for widget in (self.preview_box, self.all_frames_box):
             options.addWidget(widget)
         options.addStretch(1)
-        options.addWidget(self.export_button)
-        self._lay_out(self.stack, self.form).addLayout(options)
+        outer = self._lay_out(self.stack, self.form)
+        outer.addLayout(options)
+        outer.addWidget(self.results)
 
 
 def _reconstruction(*args: Any, **keywords: Any) -> Job[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.jobs import Event, Job
+from napari_unfold.plugin.associate import associate_tables
 from napari_unfold.plugin.forms.rows import sentence
 from napari_unfold.plugin.running.panel import JobPanel
 from napari_unfold.plugin.running.runner import JobRunner, Outcome
@@ -147,6 +148,11 @@ class JobDock(QWidget):
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         """Catch up with what happened to the layers while the widget was hidden."""
         self.reset_choices()
+        if associate_tables():
+            show_info(
+                "Localization tables (CSV) now open when they are dropped. "
+                "Preferences > Plugins > File extension readers takes that back."
+            )
         super().showEvent(event)
 
     def _lay_out(self, *inputs: QWidget) -> QVBoxLayout:
