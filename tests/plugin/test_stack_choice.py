@@ -37,7 +37,7 @@ def test_a_layer_that_is_no_stack_is_refused_beside_the_choice(
 
 def test_without_layers_the_widget_says_where_to_find_some(open_dock) -> None:
     widget = open_dock(ReconstructWidget)
-    assert "Open Sample" in widget.stack.layer_row.error.text()
+    assert "one of the samples" in widget.stack.layer_row.error.text()
 
 
 def test_a_stack_added_later_is_chosen_and_brings_its_pixel_size(viewer, open_dock) -> None:

@@ -138,12 +138,14 @@ class ReconstructWidget(StackDock):
             self._viewer.add_layer(Layer.create(*data))
         layers.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
+        verdict = result.record["verdict"]["summary"]
+        self.panel.forget_note(verdict)
         self.panel.show_summary(
             f"'{placement.name}': {len(result.localizations):,} localizations in "
             f"{frames.stop - frames.start:,} frames, "
             f"{duration(time.monotonic() - self._run.started)}"
             f"{' (cancelled, the finished frames are kept)' if self._is_partial else ''}\n"
-            f"{result.record['verdict']['summary']}"
+            f"{verdict}"
         )
 
     # ---- results

@@ -114,9 +114,16 @@ class Row:
         return field == self.key or field.startswith(f"{self.key}.")
 
     def show_error(self, text: str) -> None:
-        """Show `text` in red under the editor; the empty text shows nothing."""
+        """Show `text` under the editor, in red if something wrong stands there; or nothing."""
+        self.error.setStyleSheet(HINT_STYLE if self.is_empty() else ERROR_STYLE)
         self.error.setText(text)
         self.error.setVisible(bool(text))
+
+    def is_empty(self) -> bool:
+        """Whether nothing was entered or chosen yet."""
+        value = self.editor.value
+        values = value.values() if isinstance(value, dict) else [value]
+        return all(value is None for value in values)
 
     def show(self, visible: bool) -> None:
         """Show the setting, or hide it while it does not apply."""

@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 
 from napari_unfold.errors import InputError
 from napari_unfold.plugin.forms.editors import FramesEdit
+from napari_unfold.plugin.forms.first_steps import FirstSteps
 from napari_unfold.plugin.forms.layer_picker import LayerPicker
 from napari_unfold.plugin.forms.rows import Row
 from napari_unfold.plugin.layers import is_result, stack_of_layer
@@ -46,6 +47,8 @@ class StackPicker(LayerPicker["Image"]):
             "<qt>First and last frame to use, counted from 0 as on the slider.</qt>",
         )
         self.add_row(self.frames_row)
+        self.first_steps = FirstSteps(viewer)
+        self.add_full_width(self.first_steps)
         self.layer_row.changed.connect(self._on_layer)
         self._on_layer()
 
@@ -65,7 +68,7 @@ class StackPicker(LayerPicker["Image"]):
                 stack_of_layer(other)
         raise InputError(
             "there is no frame stack yet",
-            "Open a file, or choose File > Open Sample > napari-unfold",
+            "Open a recording, or one of the samples",
             field="stack",
         )
 
@@ -80,6 +83,8 @@ class StackPicker(LayerPicker["Image"]):
 
     def _on_layer(self) -> None:
         layer = self.layer()
+        self.first_steps.setVisible(layer is None)
+        self.frames_row.show(layer is not None)
         if layer is self._frames_of:
             return
         self._frames_of = layer

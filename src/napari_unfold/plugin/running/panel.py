@@ -80,6 +80,11 @@ class JobPanel(QWidget):
         """Show `text` in red, or nothing."""
         _show(self.error, text)
 
+    def forget_note(self, text: str) -> None:
+        """Take a note away that is said elsewhere."""
+        kept = [line for line in self.notes.text().split("\n") if line != text]
+        _show(self.notes, "\n".join(kept))
+
     def show_summary(self, text: str) -> None:
         """Show how the job ended."""
         _show(self.summary, text)

@@ -38,6 +38,7 @@ class StackDock(JobDock):
         self.settings: SettingsForm = form
         self.stack.layer_changed.connect(self._on_layer)
         self.stack.changed.connect(self._on_edited)
+        self.stack.first_steps.failed.connect(self._fail)
         self.settings.changed.connect(self._on_edited)
         self.settings.pixel_hint.applied.connect(self._viewer.reset_view)
         self.settings.estimates.requested.connect(self.estimate)

@@ -1,0 +1,103 @@
+"""What to do first, where there is no stack yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from napari_unfold.errors import UnfoldError
+from napari_unfold.plugin.forms.rows import HINT_STYLE, message_label
+from napari_unfold.plugin.running.runner import as_unfold_error
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+_STACKS = "Recordings (*.tif *.tiff *.btf *.npy);;All files (*)"
+
+
+class FirstSteps(QWidget):
+    """*Open stack…* and *Open sample*.
+
+    Signals
+    -------
+    failed : UnfoldError
+        Why a file could not be opened.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        hint = message_label(HINT_STYLE)
+        hint.setText("Open a recording of blinking molecules, or drop its file on the window.")
+        hint.show()
+        self.open_button = QPushButton("Open stack…")
+        self.open_button.setToolTip(
+            "<qt>TIFF, OME-TIFF or NumPy file; the pixel size is read from it if it is there.</qt>"
+        )
+        self.sample_button = QPushButton("Open sample")
+        self.sample_button.setToolTip("<qt>Simulated stacks, with their true molecules.</qt>")
+        self.menu = QMenu(self.sample_button)
+        for title, make in _samples():
+            self.menu.addAction(title, lambda make=make: self.open_sample(make))
+        self.sample_button.setMenu(self.menu)
+        self.open_button.clicked.connect(self._ask)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.open_button)
+        buttons.addWidget(self.sample_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(hint)
+        column.addLayout(buttons)
+
+    def open_stack(self, path: Path) -> None:
+        """Add the recording in a file to the viewer."""
+        from napari_unfold.plugin.open_stack import stack_layer
+
+        self._open(lambda: [stack_layer(path)])
+
+    def open_sample(self, make: Callable[[], list[Any]]) -> None:
+        """Simulate a sample and add it to the viewer."""
+        self._open(make)
+
+    def _open(self, make: Callable[[], list[Any]]) -> None:
+        self.setEnabled(False)
+        worker = create_worker(make, _ignore_errors=True)
+        worker.returned.connect(self._add)
+        worker.errored.connect(self._fail)
+        worker.finished.connect(lambda: self.setEnabled(True))
+        worker.start()
+
+    def _add(self, made: list[Any]) -> None:
+        from napari.layers import Layer
+
+        for data in made:
+            self._viewer.add_layer(Layer.create(*data))
+
+    def _fail(self, error: Exception) -> None:
+        failed: UnfoldError = as_unfold_error(error)
+        self.failed.emit(failed)
+
+    def _ask(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open stack", "", _STACKS)
+        if name:
+            self.open_stack(Path(name))
+
+
+def _samples() -> list[tuple[str, Callable[[], list[Any]]]]:
+    from napari_unfold.plugin import sample_data as samples
+
+    return [
+        ("Dense filaments", samples.dense_filaments),
+        ("Dense random molecules", samples.dense_random_molecules),
+        ("Blinking filaments", samples.blinking_filaments),
+        ("Lit cells", samples.lit_cells),
+        ("sCMOS camera with hot pixels", samples.scmos_camera),
+    ]
