@@ -39,7 +39,7 @@ def test_a_stack_is_opened_from_the_dock_with_the_pixel_size_of_its_file(
     frames = np.arange(4 * 8 * 9, dtype=np.uint16).reshape(4, 8, 9)
     write_image(frames, tmp_path / "cells.tif", 107.0)
     widget.stack.first_steps.open_stack(tmp_path / "cells.tif")
-    qtbot.waitUntil(lambda: len(viewer.layers) == 1)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1 and widget.stack.first_steps.isEnabled())
     widget.reset_choices()
     assert widget.stack.layer() is viewer.layers["cells"]
     assert widget.form.pixel_row.editor.value == pytest.approx(107.0)
@@ -71,6 +71,7 @@ def test_samples_can_be_opened_from_the_dock(viewer, open_dock, monkeypatch, qtb
     (action,) = widget.stack.first_steps.menu.actions()
     action.trigger()
     qtbot.waitUntil(lambda: "Dense filaments truth" in viewer.layers, timeout=60_000)
+    qtbot.waitUntil(widget.stack.first_steps.isEnabled)
     widget.reset_choices()
     assert widget.panel.run_button.isEnabled()
 

@@ -72,7 +72,7 @@ class FirstSteps(QWidget):
         worker = create_worker(make, _ignore_errors=True)
         worker.returned.connect(self._add)
         worker.errored.connect(self._fail)
-        worker.finished.connect(lambda: self.setEnabled(True))
+        worker.finished.connect(self._enable)
         worker.start()
 
     def _add(self, made: list[Any]) -> None:
@@ -80,6 +80,9 @@ class FirstSteps(QWidget):
 
         for data in made:
             self._viewer.add_layer(Layer.create(*data))
+
+    def _enable(self) -> None:
+        self.setEnabled(True)
 
     def _fail(self, error: Exception) -> None:
         failed: UnfoldError = as_unfold_error(error)
