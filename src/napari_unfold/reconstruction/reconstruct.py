@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import OutOfMemoryError
-from napari_unfold.estimation.bad_frames import FrameCheck, check_frames
-from napari_unfold.estimation.check_settings import check_settings
-from napari_unfold.estimation.observe import observe_molecules
-from napari_unfold.estimation.sample import frame_range
+from napari_unfold.estimation.bad_frames import FrameCheck
 from napari_unfold.files.images import FrameWriter
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import Stack
@@ -36,13 +31,17 @@ from napari_unfold.jobs import (
     translated,
 )
 from napari_unfold.localization.follow import Chunk
+from napari_unfold.reconstruction.look import Look, look
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.reconstruction.so_far import SoFar
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.inference import coupled_iterates
 
-T = TypeVar("T")
+Region = tuple[slice, slice]
+"""Rows and columns."""
+
+WHOLE: Region = (slice(None), slice(None))
 
 MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
 """For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
@@ -95,31 +94,20 @@ def reconstruct(
     started = time.monotonic()
     chosen = choose_device(device)
     check_preset(preset, recipe)  # refused before the stack is read
-    span = frame_range(frames, len(stack))
-    given = recipe
-    told: list[str] = []
-    check = yield from check_frames(stack, span, recipe.camera.offset_adu)
-    for note in check.notes:
-        told.append(note)
-        yield Note(note)
-    usable = check.usable(stack)
-    clipped = math.isfinite(check.ceiling_adu)
-    job = check_settings(usable, recipe, (0, len(usable)), clipped)
-    recipe = yield from _heard(job, told)
-    seen = yield from observe_molecules(usable, recipe, slice(None))
-    seen.notes[:0] = told
-    follow = recipe.localization.follow
+    known = yield from look(stack, recipe, frames)
+    check, usable, seen = known.check, known.usable, known.seen
+    follow = known.recipe.localization.follow
     setup = prepare(seen, preset, chosen, coupled=follow != "off")
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
-    so_far = SoFar(stack, given, preset, setup, check, seen.notes, started)
+    so_far = SoFar(stack, recipe, preset, setup, check, seen.notes, started)
     batch = _batch_size(setup)
     fine_nm = setup.grid.fine_pixel_nm
     with FrameWriter(save_frames, fine_nm) if save_frames else nullcontext() as out:
         while so_far.done < total:
             start, stop = so_far.done, min(so_far.done + batch, total)
             try:
-                x, chunk = yield from _unfold(usable, setup, check, start, stop)
+                x, chunk = yield from unfold_batch(known, setup, start, stop)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
@@ -133,19 +121,40 @@ def reconstruct(
     return (yield from so_far.finish())
 
 
-def _unfold(
-    usable: Stack, setup: Setup, check: FrameCheck, start: int, stop: int
+def unfold_batch(
+    known: Look, setup: Setup, start: int, stop: int, region: Region = WHOLE
 ) -> Generator[Event, None, tuple[NDArray[np.float32], Chunk]]:
-    """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
-    seen, total = setup.seen, len(usable)
+    """Reconstruct and localize the frames from `start` up to, not including, `stop`.
+
+    Parameters
+    ----------
+    known : Look
+    setup : Setup
+        For the region.
+    start, stop : int
+        Numbers of frames among those that can be used.
+    region : tuple of slice
+        Rows and columns.
+
+    Returns
+    -------
+    array (T, qY, qX)
+        Reconstructed frames.
+    Chunk
+        What was found in them.
+    """
+    usable, seen, check, total = known.usable, known.seen, known.check, len(known.usable)
     first, last = setup.with_neighbours(start, stop, total)
     inner = slice(start - first, stop - first)
     grey = usable.read(first, last)
     frames = to_photons(grey, seen.camera)
     factors = seen.lamp.factors(frames, seen.background, seen.camera)
-    background = seen.background * factors[:, None, None]
+    frames = frames[:, *region]
+    background = seen.background[region] * factors[:, None, None]
     lit = float(factors[inner].mean()) if seen.lamp.lights_molecules else 1.0
     unusable = check.unusable(grey[inner], start)
+    if unusable is not None:
+        unusable = unusable[:, *region]
     y = torch.as_tensor(frames, device=setup.device)
     b = torch.as_tensor(background, device=setup.device)
     follows = torch.as_tensor(check.follows[first:last], device=setup.device)
@@ -186,17 +195,6 @@ def _with_gaps(
         before = number
     for _ in range(before + 1, check.span[1] if stop == len(kept) else 0):
         yield np.zeros((1, *images.shape[1:]), dtype=np.float32)
-
-
-def _heard(job: Job[T], told: list[str]) -> Job[T]:
-    """Run a job and keep its notes."""
-
-    def keep(event: Event) -> Event:
-        if isinstance(event, Note):
-            told.append(event.text)
-        return event
-
-    return (yield from translated(job, keep))
 
 
 def _batch_size(setup: Setup) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 
 from napari_unfold.jobs import Checkpoint, Event, Job, Preview, Stage
 from napari_unfold.plugin import layers
@@ -18,10 +18,12 @@ from napari_unfold.plugin.remember import LastSettings, load_last_settings, save
 from napari_unfold.plugin.result_files import ResultFiles
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
+from napari_unfold.plugin.trial import Trial
 from napari_unfold.plugin.views.preview import LivePreview
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
     from napari_unfold.files.records import Repeat
     from napari_unfold.reconstruction.result import Reconstruction
@@ -54,14 +56,21 @@ class ReconstructWidget(StackDock):
         self.form = form
         self._run: _Run
         self._finish: Callable[[], Job[Reconstruction]] | None = None
-        self._keeps_finished = self._is_partial = False
+        self._keeps_finished = self._is_partial = self._is_trial = False
         self._preview = LivePreview(napari_viewer)
+        self.trial = Trial(napari_viewer)
+        self.try_button = QPushButton("Try here")
+        self.try_button.setToolTip(
+            "<qt>Unfold what is in view of the current frame: molecules in circles, what the model "
+            "makes of them, and what it leaves. Zoom in first if the frames are large.</qt>"
+        )
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
         self.results = ResultFiles(napari_viewer, self)
         self._lay_out_all()
         self._restore()
         self.all_frames_box.toggled.connect(self._show_all_frames)
+        self.try_button.clicked.connect(self.try_here)
         self.results.said.connect(self.panel.show_summary)
         self.results.failed.connect(self._fail)
         self.results.loaded.connect(self.repeat)
@@ -81,6 +90,20 @@ class ReconstructWidget(StackDock):
             else "The settings of that run are shown; Run repeats it."
         )
 
+    def try_here(self) -> None:
+        """Unfold the visible part of the current frame."""
+
+        def job() -> Job[Any]:
+            layer = self.stack.need_layer()
+            recipe = self.value()
+            self._run = self._described(layer)
+            self._finish, self._is_trial = None, True
+            return self.trial.job(
+                layer, recipe, self.form.preset(), self.stack.frames(), self.form.device()
+            )
+
+        self._start(job)
+
     def cancel(self) -> None:
         """Ask the running job to stop; the frames that are finished are kept."""
         self._keeps_finished = True
@@ -94,7 +117,8 @@ class ReconstructWidget(StackDock):
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         frames = self.stack.frames()
         self._finish, self._keeps_finished, self._is_partial = None, False, False
-        self._run = _Run(layers.Placement.of(layer), frames, stack.shape[1], time.monotonic())
+        self._is_trial = False
+        self._run = self._described(layer)
         return _reconstruction(
             stack,
             recipe,
@@ -103,6 +127,10 @@ class ReconstructWidget(StackDock):
             device=self.form.device(),
             save_frames=self.form.save_frames(),
         )
+
+    def _described(self, layer: Image) -> _Run:
+        height = layers.stack_of_layer(layer).shape[1]
+        return _Run(layers.Placement.of(layer), self.stack.frames(), height, time.monotonic())
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Checkpoint):
@@ -124,7 +152,13 @@ class ReconstructWidget(StackDock):
         self._is_partial = True
         self.runner.start(finish())
 
-    def _show_result(self, result: Reconstruction) -> None:
+    def _show_result(self, result: Any) -> None:
+        if self._is_trial:
+            self.panel.show_summary(self.trial.show(result, self._run.placement))
+        else:
+            self._show_reconstruction(result)
+
+    def _show_reconstruction(self, result: Reconstruction) -> None:
         from napari.layers import Layer
 
         placement, frames = self._run.placement, slice(*result.record["stack"]["frames"])
@@ -153,6 +187,14 @@ class ReconstructWidget(StackDock):
     def _show_all_frames(self, everything: bool) -> None:
         frames = self._viewer.dims.range[-3].stop if self._viewer.dims.ndim > 2 else 0
         layers.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
+
+    def _refresh(self, *_: object) -> None:
+        super()._refresh()
+        self.try_button.setEnabled(self.panel.run_button.isEnabled())
+
+    def _forget_results(self) -> None:
+        super()._forget_results()
+        self.trial.forget()
 
     # ---- presets, and the memory of the last session
 
@@ -193,10 +235,11 @@ class ReconstructWidget(StackDock):
     def _lay_out_all(self) -> None:
         options = QHBoxLayout()
         options.setContentsMargins(6, 0, 6, 0)
-        for widget in (self.preview_box, self.all_frames_box):
+        for widget in (self.try_button, self.preview_box, self.all_frames_box):
             options.addWidget(widget)
         options.addStretch(1)
         outer = self._lay_out(self.stack, self.form)
+        outer.addWidget(self.trial.strip)
         outer.addLayout(options)
         outer.addWidget(self.results)
 

@@ -52,10 +52,13 @@ class JobDock(QWidget):
 
     def run(self) -> None:
         """Start the job."""
+        self._start(self._prepare)
+
+    def _start(self, prepare: Callable[[], Job[Any]]) -> None:
         self.panel.clear()
         self._job_error = None
         try:
-            self.runner.start(self._prepare())
+            self.runner.start(prepare())
         except UnfoldError as error:
             self._fail(error)
             return
