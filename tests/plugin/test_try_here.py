@@ -59,7 +59,7 @@ def test_the_view_is_tried_with_the_whole_stack_in_mind(
     assert set(molecules.data[:, 0]) == {5}
     assert residual.data.shape == (20, 30)
     assert "pixels of frame 5" in widget.panel.summary.text()
-    assert "A run will take about" in widget.panel.summary.text()
+    assert "takes up to about" in widget.panel.summary.text()
     assert not widget.trial.strip.isHidden()
     # the second time in the same stack nothing is looked at again, and the layers are replaced
     viewer.dims.set_point(0, 6)

@@ -55,15 +55,19 @@ class Trial:
         """Show what was found, in the place of an earlier try; return the verdict."""
         from napari.layers import Layer
 
-        self.forget_layers()
-        for data in trial_layers(tried, placement):
-            self._layers.append(self._viewer.add_layer(Layer.create(*data)))
+        made = trial_layers(tried, placement)
+        if self._layers and all(layer in self._viewer.layers for layer in self._layers):
+            for layer, (data, known, _) in zip(self._layers, made, strict=True):
+                _change(layer, data, known)  # much faster than new layers
+        else:
+            self.forget_layers()
+            self._layers = [self._viewer.add_layer(Layer.create(*data)) for data in made]
         self.strip.show_images(tried.raw, tried.model, tried.residual)
         rows, columns = tried.region
         return (
             f"{len(tried.localizations)} molecules in {columns.stop - columns.start} x "
             f"{rows.stop - rows.start} pixels of frame {tried.frame}.\n"
-            f"{tried.verdict.summary}.\nA run will take about {duration(tried.run_seconds)}."
+            f"{tried.verdict.summary}.\nA run over all frames takes up to about {duration(tried.run_seconds)}."
         )
 
     def forget_layers(self) -> None:
@@ -123,6 +127,13 @@ def region_in_view(layer: Image) -> tuple[slice, slice]:
             stop = start + min(_LEAST_PIXELS, size)
         parts.append(slice(start, stop))
     return parts[0], parts[1]
+
+
+def _change(layer: Layer, data: np.ndarray, known: dict[str, Any]) -> None:
+    layer.data = data
+    for name in ("translate", "features", "contrast_limits", "metadata"):
+        if name in known:
+            setattr(layer, name, known[name])
 
 
 def trial_layers(tried: Tried, placement: layers.Placement) -> list[layers.LayerData]:

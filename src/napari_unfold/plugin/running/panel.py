@@ -58,7 +58,7 @@ class JobPanel(QWidget):
 
     def clear(self) -> None:
         """Forget the previous job."""
-        self.bar.setRange(0, 0)
+        self.bar.setRange(0, _BAR_STEPS)
         self.stage.setText("Starting")
         for label in (self.notes, self.error, self.summary):
             _show(label, "")
@@ -68,7 +68,7 @@ class JobPanel(QWidget):
         if isinstance(event, Stage):
             self._stage_text, self._stage_start = event.text, time.monotonic()
             self.stage.setText(event.text)
-            self.bar.setRange(0, 0)
+            self.bar.setRange(0, _BAR_STEPS)
         elif isinstance(event, Progress):
             self.bar.setRange(0, _BAR_STEPS)
             self.bar.setValue(round(_BAR_STEPS * event.done / max(event.total, 1)))
