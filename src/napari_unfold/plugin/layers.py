@@ -84,18 +84,25 @@ class Placement:
 
     @classmethod
     def of(cls, layer: Layer) -> Placement:
-        """Copy the placement of a layer of three or more dimensions."""
+        """Return the placement of a layer of three or more dimensions, in nm if it has lengths.
+
+        Results are in nm, whatever the unit of the stack; napari draws both in place.
+        """
         keep = slice(layer.ndim - 3, layer.ndim)
         homogeneous = [*range(layer.ndim - 3, layer.ndim), layer.ndim]
-        affine = np.asarray(layer.affine.affine_matrix)
+        affine = np.asarray(layer.affine.affine_matrix)[np.ix_(homogeneous, homogeneous)]
+        nm = [nm_per(unit) for unit in layer.units[-2:]]
+        lengths = (str(layer.units[-2]), str(layer.units[-1])) if None in nm else ("nm", "nm")
+        to_nm = np.array([1.0, *(1.0 if None in nm else factor or 1.0 for factor in nm)])
+        in_nm = np.diag([*to_nm, 1.0])
         return cls(
             name=layer.name,
-            scale=np.array(layer.scale, dtype=float)[keep],
-            translate=np.array(layer.translate, dtype=float)[keep],
+            scale=np.array(layer.scale, dtype=float)[keep] * to_nm,
+            translate=np.array(layer.translate, dtype=float)[keep] * to_nm,
             rotate=np.array(layer.rotate, dtype=float)[keep, keep],
             shear=_shear_matrix(layer.shear, layer.ndim)[keep, keep],
-            affine=affine[np.ix_(homogeneous, homogeneous)],
-            units=(str(layer.units[-3]), str(layer.units[-2]), str(layer.units[-1])),
+            affine=in_nm @ affine @ np.linalg.inv(in_nm),
+            units=(str(layer.units[-3]), *lengths),
         )
 
     def moved(self, offset: np.ndarray) -> np.ndarray:
@@ -199,6 +206,7 @@ def reconstruction_layer(result: Reconstruction, placement: Placement) -> LayerD
         placement,
         name=f"{placement.name} unfolded",
         metadata={METADATA_KEY: result.record},
+        blending="additive",  # the stack below stays in view
     )
 
 

@@ -67,7 +67,8 @@ class Trial:
         return (
             f"{len(tried.localizations)} molecules in {columns.stop - columns.start} x "
             f"{rows.stop - rows.start} pixels of frame {tried.frame}.\n"
-            f"{tried.verdict.summary}.\nA run over all frames takes up to about {duration(tried.run_seconds)}."
+            f"{tried.verdict.summary}.\n"
+            f"A run over all frames takes up to about {duration(tried.run_seconds)}."
         )
 
     def forget_layers(self) -> None:

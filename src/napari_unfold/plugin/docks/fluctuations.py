@@ -70,7 +70,7 @@ class FluctuationsWidget(StackDock):
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         shape = stack.shape[1], stack.shape[2]
         pixel_nm = recipe.optics.pixel_size_nm
-        self._run = _Run(layers.Placement.of(layer), shape, pixel_nm, time.monotonic())
+        self._run = _Run(self._in_nm(layer, pixel_nm), shape, pixel_nm, time.monotonic())
         self.plot.clear()
         self.plot.setVisible(settings.learning_steps > 0)
         return _sharpening(
@@ -104,6 +104,7 @@ class FluctuationsWidget(StackDock):
 
         for data in fluctuation_layers(result, self._run.placement, self._run.shape[1]):
             self._viewer.add_layer(Layer.create(*data))
+        self._viewer.reset_view()  # the PSF lies beside the stack
         if result.data_sigma_nm is not None:
             for step in range(len(result.history)):
                 self.plot.add(step, {"of the data": result.data_sigma_nm})
@@ -138,7 +139,7 @@ def fluctuation_layers(
     return [
         layers.image_layer(
             result.mean, 1, placement, name=f"{placement.name} mean", metadata=metadata,
-            colormap="gray", visible=False,
+            colormap="gray",
         ),
         layers.image_layer(
             result.variance, 1, placement, name=f"{placement.name} variance", metadata=metadata,

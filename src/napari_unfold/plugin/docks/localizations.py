@@ -11,6 +11,7 @@ from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.jobs import Job
 from napari_unfold.plugin.export import export_localizations
 from napari_unfold.plugin.forms.editors import ChoiceEdit
+from napari_unfold.plugin.forms.evaluate_task import EvaluateTask
 from napari_unfold.plugin.forms.points_picker import PointsPicker
 from napari_unfold.plugin.forms.rows import Row, show_beside
 from napari_unfold.plugin.forms.table_tasks import Run, Task, all_tasks
@@ -39,10 +40,12 @@ class LocalizationsWidget(JobDock):
         super().__init__(napari_viewer)
         self._run: Run
         self._source: Points
+        self.tasks: list[Task | EvaluateTask]
         self._curve: pd.DataFrame | None = None
         self._is_showing = False
         self.points = PointsPicker(napari_viewer)
-        self.tasks = all_tasks()
+        self.evaluate = EvaluateTask(napari_viewer)
+        self.tasks = [*all_tasks(), self.evaluate]
         self.task_row = Row(
             "task",
             "Task",
@@ -63,9 +66,9 @@ class LocalizationsWidget(JobDock):
 
     # ---- what other code may ask and tell
 
-    def task(self) -> Task:
+    def task(self) -> Task | EvaluateTask:
         """Return the chosen task."""
-        task: Task = self.task_row.editor.value
+        task: Task | EvaluateTask = self.task_row.editor.value
         return task
 
     def set_task(self, title: str) -> None:
@@ -87,7 +90,7 @@ class LocalizationsWidget(JobDock):
         self._is_showing = True
         for data in result.layers:
             layer = self._viewer.add_layer(Layer.create(*data))
-            if isinstance(layer, Points):
+            if isinstance(layer, Points) and result.is_next:
                 # the same rings twice over each other could not be told apart
                 self._source.visible = False
                 self.points.reset_choices()
@@ -125,6 +128,7 @@ class LocalizationsWidget(JobDock):
 
     def _list_layers(self) -> None:
         self.points.reset_choices()
+        self.evaluate.reset_choices()
 
     def _errors(self) -> list[InputError]:
         errors = self.task().errors()

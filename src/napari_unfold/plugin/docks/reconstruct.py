@@ -96,7 +96,7 @@ class ReconstructWidget(StackDock):
         def job() -> Job[Any]:
             layer = self.stack.need_layer()
             recipe = self.value()
-            self._run = self._described(layer)
+            self._run = self._described(layer, recipe.optics.pixel_size_nm)
             self._finish, self._is_trial = None, True
             return self.trial.job(
                 layer, recipe, self.form.preset(), self.stack.frames(), self.form.device()
@@ -118,7 +118,7 @@ class ReconstructWidget(StackDock):
         frames = self.stack.frames()
         self._finish, self._keeps_finished, self._is_partial = None, False, False
         self._is_trial = False
-        self._run = self._described(layer)
+        self._run = self._described(layer, recipe.optics.pixel_size_nm)
         return _reconstruction(
             stack,
             recipe,
@@ -128,9 +128,10 @@ class ReconstructWidget(StackDock):
             save_frames=self.form.save_frames(),
         )
 
-    def _described(self, layer: Image) -> _Run:
+    def _described(self, layer: Image, pixel_size: float) -> _Run:
         height = layers.stack_of_layer(layer).shape[1]
-        return _Run(layers.Placement.of(layer), self.stack.frames(), height, time.monotonic())
+        placement = self._in_nm(layer, pixel_size)
+        return _Run(placement, self.stack.frames(), height, time.monotonic())
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Checkpoint):

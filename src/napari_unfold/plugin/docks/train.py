@@ -97,7 +97,7 @@ class TrainWidget(StackDock):
         if self.data.needs_stack():
             layer = self.stack.need_layer()
             stack = layers.stack_of_layer(layer, pixel_size)
-            width, placement = stack.shape[2], layers.Placement.of(layer)
+            width, placement = stack.shape[2], self._in_nm(layer, pixel_size)
         truth = self.data.truth(pixel_size)
         self._run = _Run(placement, width, recipe.solver.upsampling, time.monotonic())
         self.learned, self._has_preview = None, False

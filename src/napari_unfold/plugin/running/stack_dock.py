@@ -108,6 +108,13 @@ class StackDock(JobDock):
         self.settings.adopt_pixel_size(stated_pixel_size(self.stack.layer()))
         self._on_edited()
 
+    def _in_nm(self, layer: Image, pixel_size: float) -> layers.Placement:
+        """Return the place of a stack; one of unknown size is given that of the form first."""
+        if layers.pixel_size_nm(layer) is None:
+            layers.apply_pixel_size(layer, pixel_size)
+            self._viewer.reset_view()
+        return layers.Placement.of(layer)
+
     def _forget_results(self) -> None:
         """Take away what is said and drawn of another stack."""
         self.panel.clear()

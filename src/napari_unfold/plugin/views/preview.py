@@ -37,7 +37,12 @@ class LivePreview:
         from napari.layers import Image
 
         data, keywords, _ = layers.image_layer(
-            image, upsampling, placement, name="preview", metadata={layers.METADATA_KEY: {}}
+            image,
+            upsampling,
+            placement,
+            name="preview",
+            metadata={layers.METADATA_KEY: {}},
+            blending="additive",
         )
         self._layer = self._viewer.add_layer(Image(data, **keywords))
 
