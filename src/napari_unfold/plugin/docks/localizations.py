@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QPushButton
 
 from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.jobs import Job
@@ -14,10 +14,11 @@ from napari_unfold.plugin.forms.editors import ChoiceEdit
 from napari_unfold.plugin.forms.evaluate_task import EvaluateTask
 from napari_unfold.plugin.forms.points_picker import PointsPicker
 from napari_unfold.plugin.forms.rows import Row, show_beside
-from napari_unfold.plugin.forms.table_tasks import Run, Task, all_tasks
+from napari_unfold.plugin.forms.table_tasks import FilterTask, Run, Task, all_tasks
 from napari_unfold.plugin.running.job_dock import JobDock
 from napari_unfold.plugin.table_layers import Source
 from napari_unfold.plugin.views.chart_view import ChartView
+from napari_unfold.plugin.views.picture import LivePicture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,7 @@ class LocalizationsWidget(JobDock):
         self.points = PointsPicker(napari_viewer)
         self.evaluate = EvaluateTask(napari_viewer)
         self.tasks = [*all_tasks(), self.evaluate]
+        self.filter = next(task for task in self.tasks if isinstance(task, FilterTask))
         self.task_row = Row(
             "task",
             "Task",
@@ -53,6 +55,12 @@ class LocalizationsWidget(JobDock):
             "<qt>What to do with the localizations. Every result is a new layer.</qt>",
         )
         self.points.add_row(self.task_row)
+        self.picture = LivePicture(napari_viewer, self)
+        self.picture_box = QCheckBox("Picture of all, as filtered")
+        self.picture_box.setToolTip(
+            "<qt>One image of all localizations that pass the conditions of the filter; it "
+            "follows while you type.</qt>"
+        )
         self.chart = ChartView()
         self.chart.follow_theme(napari_viewer)
         self.export_button = QPushButton("Export CSV…")
@@ -147,6 +155,21 @@ class LocalizationsWidget(JobDock):
         self.curve_button.setVisible(self._curve is not None)
         self.export_button.setEnabled(self.points.layer() is not None)
 
+    def _on_edited(self) -> None:
+        super()._on_edited()
+        self._on_picture()
+
+    def _on_picture(self) -> None:
+        if not self.picture_box.isChecked():
+            self.picture.remove()
+            return
+        try:
+            table, conditions = self.points.table(), self.filter.form.conditions()
+            source = Source.of(self.points.need_layer())
+        except InputError:
+            return
+        self.picture.show(table, source, conditions)
+
     def _on_table(self) -> None:
         if self.runner.state == "idle" and not self._is_showing:
             self.panel.clear()
@@ -169,6 +192,7 @@ class LocalizationsWidget(JobDock):
     # ---- Qt
 
     def _connect(self) -> None:
+        self.picture_box.toggled.connect(self._on_picture)
         self.points.table_changed.connect(self._on_table)
         self.task_row.changed.connect(self._on_task)
         for task in self.tasks:
@@ -181,6 +205,7 @@ class LocalizationsWidget(JobDock):
         outer.addWidget(self.chart)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(6, 0, 6, 4)
+        buttons.addWidget(self.picture_box)
         buttons.addStretch(1)
         buttons.addWidget(self.curve_button)
         buttons.addWidget(self.export_button)
