@@ -96,6 +96,7 @@ def main() -> None:
         lambda: len(viewer.layers) == 2,
     )
     unfold.stack.frames_row.editor.set_value(slice(0, frames))
+    viewer.dims.set_point(0, frames // 2)
     beat.over("try here, the first time", unfold.try_here, idle(unfold))
     beat.over("try here, again", unfold.try_here, idle(unfold))
     beat.over("run", unfold.run, idle(unfold))
@@ -111,7 +112,7 @@ def main() -> None:
     )
     table.set_task("Evaluate")
     beat.over("evaluate", table.run, idle(table))
-    beat.over("slider", lambda: viewer.dims.set_point(0, 20), lambda: True)
+    beat.over("slider", lambda: viewer.dims.set_point(0, 12), lambda: True)
     viewer.close()
 
 

@@ -12,8 +12,8 @@ other is made here and nowhere else:
 
 The points are three-dimensional: they follow the time slider, and each frame of the stack can be
 checked against what was found in it. Everything at once is what the reconstruction shows; still,
-`show_frames_around` widens the slice, so one layer serves both views and a table of a million
-rows is not held twice.
+`viewing.show_frames_around` widens the slice, so one layer serves both views and a table of a
+million rows is not held twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
     from napari_unfold.files.stacks import Stack
@@ -348,36 +347,6 @@ def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
     translate = np.asarray(meta.get("translate", (0.0, 0.0)))[-2:]
     world: np.ndarray = (data[:, -2:] * scale + translate) * np.asarray(factors, dtype=float)
     return world
-
-
-def show_frames_around(viewer: ViewerModel, frames: float) -> None:
-    """Show the points of this many frames before and after the current one.
-
-    Images keep showing the current frame only: averaging a whole stack at every step of the
-    slider is not what this is for.
-    """
-    from napari.layers import Image
-
-    if viewer.dims.ndim < 3:
-        return
-    for layer in viewer.layers:
-        if frames and isinstance(layer, Image):
-            layer.projection_mode = "none"
-    margins = list(viewer.dims.margin_left)
-    margins[-3] = frames
-    viewer.dims.margin_left = tuple(margins)
-    viewer.dims.margin_right = tuple(margins)
-
-
-def go_to_frames(viewer: ViewerModel, frames: slice, placement: Placement) -> None:
-    """Move the slider to the first of `frames` if it stands at none of them."""
-    if viewer.dims.ndim < 3:
-        return
-    axis = viewer.dims.ndim - 3
-    now = (viewer.dims.point[axis] - placement.translate[0]) / placement.scale[0]
-    if not frames.start <= round(now) < frames.stop:
-        world = placement.translate[0] + placement.scale[0] * frames.start
-        viewer.dims.set_point(axis, world)
 
 
 def stack_of_layer(layer: Image, pixel_size: float | None = None) -> Stack:

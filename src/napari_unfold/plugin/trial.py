@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unfold.jobs import Job, Stage
-from napari_unfold.plugin import layers
+from napari_unfold.jobs import Job
+from napari_unfold.plugin import layers, viewing
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.views.strip import Strip
 
@@ -53,15 +54,13 @@ class Trial:
 
     def show(self, tried: Tried, placement: layers.Placement) -> str:
         """Show what was found, in the place of an earlier try; return the verdict."""
-        from napari.layers import Layer
-
         made = trial_layers(tried, placement)
         if self._layers and all(layer in self._viewer.layers for layer in self._layers):
             for layer, (data, known, _) in zip(self._layers, made, strict=True):
                 _change(layer, data, known)  # much faster than new layers
         else:
             self.forget_layers()
-            self._layers = [self._viewer.add_layer(Layer.create(*data)) for data in made]
+            self._layers = viewing.add_in_pieces(self._viewer, made)
         self.strip.show_images(tried.raw, tried.model, tried.residual)
         rows, columns = tried.region
         return (
@@ -94,7 +93,7 @@ class Trial:
         region: tuple[slice, slice],
         device: Device,
     ) -> Job[Any]:
-        yield Stage("Loading PyTorch")
+        yield from load("napari_unfold.reconstruction.try_here")
         from napari_unfold.reconstruction.look import look
         from napari_unfold.reconstruction.prepare import check_preset
         from napari_unfold.reconstruction.try_here import try_here

@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_unfold.jobs import Event, Job, Metric, Metrics, Preview, Stage
-from napari_unfold.plugin import layers
+from napari_unfold.jobs import Event, Job, Metric, Metrics, Preview
+from napari_unfold.plugin import layers, viewing
 from napari_unfold.plugin.forms.fluctuation_form import FluctuationForm
 from napari_unfold.plugin.remember import load_last_settings
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.views.comparison import beside
@@ -46,6 +47,8 @@ class FluctuationsWidget(StackDock):
     napari_viewer : napari.components.ViewerModel
         The viewer whose layers are offered and to which the results are added.
     """
+
+    title = "Unfold: fluctuations"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         form = FluctuationForm()
@@ -100,10 +103,8 @@ class FluctuationsWidget(StackDock):
         self._preview.remove()
 
     def _show_result(self, result: FluctuationResult) -> None:
-        from napari.layers import Layer
-
-        for data in fluctuation_layers(result, self._run.placement, self._run.shape[1]):
-            self._viewer.add_layer(Layer.create(*data))
+        made = fluctuation_layers(result, self._run.placement, self._run.shape[1])
+        viewing.add_in_pieces(self._viewer, made)
         self._viewer.reset_view()  # the PSF lies beside the stack
         if result.data_sigma_nm is not None:
             for step in range(len(result.history)):
@@ -157,7 +158,7 @@ def fluctuation_layers(
 
 def _sharpening(*args: Any, **keywords: Any) -> Job[Any]:
     """Sharpen, with the slow import of PyTorch in the background thread too."""
-    yield Stage("Loading PyTorch")
+    yield from load("napari_unfold.fluctuation.sharpen")
     from napari_unfold.fluctuation.sharpen import unfold_fluctuations
 
     return (yield from unfold_fluctuations(*args, **keywords))

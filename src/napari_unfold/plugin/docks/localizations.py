@@ -17,6 +17,7 @@ from napari_unfold.plugin.forms.rows import Row, show_beside
 from napari_unfold.plugin.forms.table_tasks import FilterTask, Run, Task, all_tasks
 from napari_unfold.plugin.running.job_dock import JobDock
 from napari_unfold.plugin.table_layers import Source
+from napari_unfold.plugin.viewing import add_in_pieces
 from napari_unfold.plugin.views.chart_view import ChartView
 from napari_unfold.plugin.views.picture import LivePicture
 
@@ -36,6 +37,8 @@ class LocalizationsWidget(JobDock):
     napari_viewer : napari.components.ViewerModel
         The viewer whose Points layers are offered and to which the results are added.
     """
+
+    title = "Unfold: localizations"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
@@ -92,12 +95,11 @@ class LocalizationsWidget(JobDock):
         return self._run.job
 
     def _show_result(self, value: Any) -> None:
-        from napari.layers import Layer, Points
+        from napari.layers import Points
 
         result = self._run.result(value)
         self._is_showing = True
-        for data in result.layers:
-            layer = self._viewer.add_layer(Layer.create(*data))
+        for layer in add_in_pieces(self._viewer, result.layers):
             if isinstance(layer, Points) and result.is_next:
                 # the same rings twice over each other could not be told apart
                 self._source.visible = False

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 
-from napari_unfold.jobs import Checkpoint, Event, Job, Preview, Stage
-from napari_unfold.plugin import layers
+from napari_unfold.jobs import Checkpoint, Event, Job, Preview
+from napari_unfold.plugin import layers, viewing
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.plugin.preset_store import store
 from napari_unfold.plugin.remember import LastSettings, load_last_settings, save_last_settings
 from napari_unfold.plugin.result_files import ResultFiles
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.trial import Trial
@@ -47,6 +48,8 @@ class ReconstructWidget(StackDock):
     napari_viewer : napari.components.ViewerModel
         The viewer whose layers are offered and to which the results are added.
     """
+
+    title = "Unfold: reconstruct"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         from napari_unfold.files.presets import list_presets
@@ -160,8 +163,6 @@ class ReconstructWidget(StackDock):
             self._show_reconstruction(result)
 
     def _show_reconstruction(self, result: Reconstruction) -> None:
-        from napari.layers import Layer
-
         placement, frames = self._run.placement, slice(*result.record["stack"]["frames"])
         if self._is_partial:
             of_frames = f"{placement.name}, frames {frames.start} to {frames.stop - 1}"
@@ -169,9 +170,9 @@ class ReconstructWidget(StackDock):
         self.results.offer(result, placement.name)
         points = layers.localization_layer(result, placement)
         molecules = layers.molecule_layers(result, placement)
-        for data in (layers.reconstruction_layer(result, placement), *molecules, points):
-            self._viewer.add_layer(Layer.create(*data))
-        layers.go_to_frames(self._viewer, frames, placement)
+        made = (layers.reconstruction_layer(result, placement), *molecules, points)
+        viewing.add_in_pieces(self._viewer, made)
+        viewing.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
         verdict = result.record["verdict"]["summary"]
         self.panel.forget_note(verdict)
@@ -187,7 +188,7 @@ class ReconstructWidget(StackDock):
 
     def _show_all_frames(self, everything: bool) -> None:
         frames = self._viewer.dims.range[-3].stop if self._viewer.dims.ndim > 2 else 0
-        layers.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
+        viewing.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
 
     def _refresh(self, *_: object) -> None:
         super()._refresh()
@@ -247,7 +248,7 @@ class ReconstructWidget(StackDock):
 
 def _reconstruction(*args: Any, **keywords: Any) -> Job[Any]:
     """Reconstruct, with the slow import of PyTorch in the background thread too."""
-    yield Stage("Loading PyTorch")
+    yield from load("napari_unfold.reconstruction.reconstruct")
     from napari_unfold.reconstruction.reconstruct import reconstruct
 
     return (yield from reconstruct(*args, **keywords))

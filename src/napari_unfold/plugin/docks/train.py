@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_unfold.errors import InputError, UnfoldError
-from napari_unfold.jobs import Checkpoint, Event, Job, Metric, Preview, Stage
+from napari_unfold.jobs import Checkpoint, Event, Job, Metric, Preview
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.forms.rows import show_beside
 from napari_unfold.plugin.forms.save_preset import SavePresetDialog
@@ -17,6 +17,7 @@ from napari_unfold.plugin.forms.train_form import TrainForm
 from napari_unfold.plugin.forms.training_data import TrainingData
 from napari_unfold.plugin.preset_store import store
 from napari_unfold.plugin.remember import load_last_settings
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.runner import Outcome
 from napari_unfold.plugin.running.stack_dock import StackDock
@@ -54,6 +55,8 @@ class TrainWidget(StackDock):
     napari_viewer : napari.components.ViewerModel
         The viewer whose layers are offered, and in which what was learned is shown.
     """
+
+    title = "Unfold: train"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         form = TrainForm()
@@ -237,7 +240,7 @@ def _gain(learned: Learned) -> str:
 
 def _training(*args: Any, **keywords: Any) -> Job[Any]:
     """Learn, with the slow import of PyTorch in the background thread too."""
-    yield Stage("Loading PyTorch")
+    yield from load("napari_unfold.learning.learn")
     from napari_unfold.learning.learn import learn
 
     return (yield from learn(*args, **keywords))

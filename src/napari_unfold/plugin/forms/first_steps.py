@@ -11,8 +11,11 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_unfold.errors import UnfoldError
+from napari_unfold.jobs import run_to_end
 from napari_unfold.plugin.forms.rows import HINT_STYLE, message_label
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.runner import as_unfold_error
+from napari_unfold.plugin.viewing import add_in_pieces
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -69,17 +72,14 @@ class FirstSteps(QWidget):
 
     def _open(self, make: Callable[[], list[Any]]) -> None:
         self.setEnabled(False)
-        worker = create_worker(make, _ignore_errors=True)
+        worker = create_worker(_made, make, _ignore_errors=True)
         worker.returned.connect(self._add)
         worker.errored.connect(self._fail)
         worker.finished.connect(self._enable)
         worker.start()
 
     def _add(self, made: list[Any]) -> None:
-        from napari.layers import Layer
-
-        for data in made:
-            self._viewer.add_layer(Layer.create(*data))
+        add_in_pieces(self._viewer, made)
 
     def _enable(self) -> None:
         self.setEnabled(True)
@@ -92,6 +92,11 @@ class FirstSteps(QWidget):
         name, _ = QFileDialog.getOpenFileName(self, "Open stack", "", _STACKS)
         if name:
             self.open_stack(Path(name))
+
+
+def _made(make: Callable[[], list[Any]]) -> list[Any]:
+    run_to_end(load("napari_unfold.simulation.scenes"))
+    return make()
 
 
 def _samples() -> list[tuple[str, Callable[[], list[Any]]]]:

@@ -32,11 +32,14 @@ class JobDock(QWidget):
         What Run does.
     """
 
+    title = "Unfold"
+    """What napari calls the job."""
+
     def __init__(self, napari_viewer: ViewerModel, run_tooltip: str = "") -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._job_error: UnfoldError | None = None
-        self.runner = JobRunner(self)
+        self.runner = JobRunner(self, self.title)
         self.panel = JobPanel(run_tooltip)
         self.runner.event.connect(self._on_event)
         self.runner.ended.connect(self._on_ended)

@@ -37,7 +37,7 @@ class LivePicture(QObject):
         self._layer: Image | None = None
         self._asked: tuple[pd.DataFrame, Source, list[Condition]] | None = None
         self._source: Source | None = None
-        self.runner = JobRunner(self)
+        self.runner = JobRunner(self, "Picture of localizations")
         self.runner.ended.connect(self._on_ended)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
