@@ -154,6 +154,8 @@ def guarded(job: Job[T]) -> Job[T]:
 class _Named(partial[Any]):
     """`guarded` under a name for people: napari asks about it before its window closes."""
 
+    title: str
+
     def __new__(cls, title: str) -> Self:
         """Name a job."""
         self = super().__new__(cls, guarded)
