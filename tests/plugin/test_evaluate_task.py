@@ -72,7 +72,7 @@ def test_scores_and_colours(dock, viewer, qtbot) -> None:
     assert len(colors) == 3
     # what was compared stays the table to work on
     assert dock.points.layer() is viewer.layers["cells localizations"]
-    assert viewer.layers["cells localizations"].visible
+    assert not viewer.layers["cells localizations"].visible  # its colours are on top
 
 
 def test_the_truth_may_be_a_file(dock, qtbot, tmp_path: Path) -> None:

@@ -100,9 +100,10 @@ class LocalizationsWidget(JobDock):
         result = self._run.result(value)
         self._is_showing = True
         for layer in add_in_pieces(self._viewer, result.layers):
-            if isinstance(layer, Points) and result.is_next:
+            if isinstance(layer, Points):
                 # the same rings twice over each other could not be told apart
                 self._source.visible = False
+            if isinstance(layer, Points) and result.is_next:
                 self.points.reset_choices()
                 self.points.set_layer(layer)
         self._is_showing = False

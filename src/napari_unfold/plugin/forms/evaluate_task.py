@@ -174,7 +174,7 @@ def _as_text(name: str, scores: list[Score], frames: range | None) -> str:
     def cell(value: float, form: str) -> str:
         return f"<td align='right'>{'–' if np.isnan(value) else format(value, form)}</td>"
 
-    heads = ("within", "Jaccard", "precision", "recall", "RMSE", "efficiency")
+    heads = ("within", "Jaccard", "precision", "recall", "RMSE", "effic.")
     rows = [
         f"<tr><td>{s.tolerance_nm:g} nm</td>"
         + cell(100 * s.jaccard, ".1f")
@@ -187,8 +187,9 @@ def _as_text(name: str, scores: list[Score], frames: range | None) -> str:
     ]
     of_frames = "" if frames is None else f", frames {frames.start} to {frames.stop - 1}"
     first = scores[0]
-    head = "".join(f"<th>&nbsp;{title}&nbsp;</th>" for title in heads)
+    head = "".join(f"<th>{title}</th>" for title in heads)
     return (
         f"<qt>'{name}'{of_frames}: {first.n_found:,} found, {first.n_truth:,} true molecules"
-        f"<table><tr>{head}</tr>{''.join(rows)}</table>in %, RMSE in nm</qt>"
+        f"<table cellpadding=2><tr>{head}</tr>{''.join(rows)}</table>"
+        "in %, RMSE in nm; efficiency as in the SMLM challenge</qt>"
     )

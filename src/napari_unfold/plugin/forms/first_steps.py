@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_unfold.errors import UnfoldError
 from napari_unfold.jobs import run_to_end
-from napari_unfold.plugin.forms.rows import HINT_STYLE, message_label
 from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.runner import as_unfold_error
 from napari_unfold.plugin.viewing import add_in_pieces
@@ -37,9 +36,6 @@ class FirstSteps(QWidget):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        hint = message_label(HINT_STYLE)
-        hint.setText("Open a recording of blinking molecules, or drop its file on the window.")
-        hint.show()
         self.open_button = QPushButton("Open stack…")
         self.open_button.setToolTip(
             "<qt>TIFF, OME-TIFF or NumPy file; the pixel size is read from it if it is there.</qt>"
@@ -51,14 +47,10 @@ class FirstSteps(QWidget):
             self.menu.addAction(title, lambda make=make: self.open_sample(make))
         self.sample_button.setMenu(self.menu)
         self.open_button.clicked.connect(self._ask)
-        buttons = QHBoxLayout()
+        buttons = QHBoxLayout(self)
+        buttons.setContentsMargins(0, 0, 0, 0)
         buttons.addWidget(self.open_button)
         buttons.addWidget(self.sample_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(hint)
-        column.addLayout(buttons)
 
     def open_stack(self, path: Path) -> None:
         """Add the recording in a file to the viewer."""
