@@ -54,9 +54,8 @@ class Reconstruction:
     def save(self, folder: Path) -> list[Path]:
         """Write image, picture, table and record of a result, all or none.
 
-        These are ``reconstruction.tif``, ``reconstruction.png`` with a scale bar,
-        ``localizations.csv`` and ``run.json``. Where molecules were followed in time,
-        ``molecules.csv`` has one row for each.
+        These are ``reconstruction.tif`` and, with a scale bar, ``.png``, ``localizations.csv`` and
+        ``run.json``. Where molecules were followed in time, ``molecules.csv`` has one row for each.
 
         Raises
         ------
