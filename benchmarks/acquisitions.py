@@ -42,7 +42,8 @@ from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.jobs import Event, Note, run_to_end
-from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
+from napari_unfold.reconstruction.reconstruct import reconstruct
+from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.tables.evaluate import evaluate

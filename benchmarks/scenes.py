@@ -11,7 +11,8 @@ import pandas as pd
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.jobs import run_to_end
-from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
+from napari_unfold.reconstruction.reconstruct import reconstruct
+from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 from napari_unfold.settings.simulation import Instrument, Sample

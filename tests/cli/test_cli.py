@@ -77,7 +77,7 @@ def test_the_whole_job(folder, tmp_path, run_cli):
         "--save-frames",
     )  # fmt: skip
     assert sorted(p.name for p in out.iterdir()) == [
-        "frames.tif", "localizations.csv", "reconstruction.tif", "run.json",
+        "frames.tif", "localizations.csv", "reconstruction.png", "reconstruction.tif", "run.json",
     ]  # fmt: skip
     image = tifffile.imread(out / "reconstruction.tif")
     assert image.shape == (96, 96)

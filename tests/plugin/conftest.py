@@ -8,7 +8,7 @@ dock has it from and what it is (``JOB``).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.settings import get_settings
 from pytestqt.qtbot import QtBot
 
 from napari_unfold.files import presets
@@ -40,6 +41,15 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(remember, "settings_file", lambda: file)
     monkeypatch.setattr(presets, "user_preset_folder", lambda: tmp_path / "presets")
     return file
+
+
+@pytest.fixture(autouse=True)
+def no_readers_are_preferred() -> Iterator[None]:
+    """Begin, and end, without preferences of napari for the readers of files."""
+    plugins = get_settings().plugins
+    plugins.extension2reader = {}
+    yield
+    plugins.extension2reader = {}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from napari_unfold.files.presets import list_presets
 from napari_unfold.fluctuation.sharpened import FluctuationResult
 from napari_unfold.jobs import Event, Job, Metrics, Preview, Stage
 from napari_unfold.learning.learn import Learned
-from napari_unfold.reconstruction.reconstruct import Reconstruction
+from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.settings.fluctuation import Fluctuation
 from napari_unfold.settings.recipe import Recipe
 
@@ -38,7 +38,11 @@ def reconstruction(
         pixel_size_nm=pixel_size_nm,
         upsampling=upsampling,
         recipe=Recipe(),
-        record={"program": "test", "verdict": {"summary": "The model explains the frames"}},
+        record={
+            "program": "test",
+            "stack": {"name": "stack", "frames": [0, 5]},
+            "verdict": {"summary": "The model explains the frames"},
+        },
     )
 
 

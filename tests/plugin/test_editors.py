@@ -118,7 +118,7 @@ def test_numbers_are_never_rounded(qtbot: QtBot, number: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("1e3", 1000.0), (" 7 ", 7.0), ("1,5", "1,5"), ("", None), (" ", None)]
+    ("text", "value"), [("1e3", 1000.0), (" 7 ", 7.0), ("1,5", 1.5), ("", None), (" ", None)]
 )
 def test_what_is_typed_is_a_number_or_the_text(qtbot: QtBot, text: str, value: object) -> None:
     edit = NumberEdit()

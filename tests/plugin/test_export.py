@@ -39,7 +39,7 @@ def test_export_writes_the_localizations(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", dialog)
     # another widget, as after closing and opening it again
     again = open_dock(ReconstructWidget)
-    again.export_button.click()
+    again.results.export_button.click()
     assert proposed == ["stack_localizations.csv"]
     table = read_localizations(tmp_path / "mine.csv")
     np.testing.assert_allclose(table[["frame", "x_nm", "y_nm"]], [[2, 212.5, 437.5]])
@@ -74,18 +74,18 @@ def test_export_prefers_the_selected_points(widget, viewer, stack, tmp_path, mon
     viewer.layers.selection.active = viewer.layers["stack localizations"]
     target = tmp_path / "out.csv"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
-    widget.export_button.click()
+    widget.results.export_button.click()
     np.testing.assert_allclose(read_localizations(target)["x_nm"], [55.0])
 
 
 def test_export_says_why_it_cannot(widget, viewer, stack, tmp_path, monkeypatch) -> None:
-    widget.export_button.click()
+    widget.results.export_button.click()
     assert "no localizations to export" in widget.panel.error.text()
     viewer.add_layer(Layer.create(*localization_layer(reconstruction(), Placement.of(stack))))
     monkeypatch.setattr(
         QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "nowhere" / "a.csv"), "")
     )
-    widget.export_button.click()
+    widget.results.export_button.click()
     assert "no such folder" in widget.panel.error.text()
 
 

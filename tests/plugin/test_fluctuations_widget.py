@@ -58,7 +58,7 @@ def test_mean_variance_reconstruction_and_psf_become_layers(widget, viewer, call
     for name in names[1:4]:
         np.testing.assert_allclose(outer_corners(viewer.layers[name]), corners)
         assert viewer.layers[name].metadata["napari_unfold"]["program"] == "test"
-    assert [viewer.layers[name].visible for name in names[1:4]] == [False, False, True]
+    assert [viewer.layers[name].visible for name in names[1:4]] == [True, False, True]
 
 
 def test_the_psf_has_the_scale_of_the_reconstruction_and_states_its_width(

@@ -109,7 +109,7 @@ def test_pixel_size_and_camera_must_be_given_and_the_psf_may_be_estimated(form: 
     [
         ("camera.adu_per_photon", "0", "greater than or equal to 0.001"),
         ("camera.excess_noise", "0", "greater than or equal to 1"),
-        ("camera.offset_adu", "1,5", "'1,5' is not a number"),
+        ("camera.offset_adu", "1,500", "'1,500' is not a number"),
         ("optics.pixel_size_nm", "-3", "greater than"),
     ],
 )

@@ -14,6 +14,8 @@ from napari_unfold.errors import InputError, OutOfMemoryError, UnfoldError
 from napari_unfold.jobs import Job, Note
 from napari_unfold.plugin.running.runner import JobRunner, Outcome
 
+from . import results
+
 
 @pytest.fixture
 def runner(qtbot: QtBot) -> Iterator[JobRunner]:
@@ -118,3 +120,13 @@ def test_a_job_stops_with_the_widget_it_belongs_to(qtbot: QtBot) -> None:
     runner.deleteLater()
     del runner
     qtbot.waitUntil(released.is_set)
+
+
+def test_napari_knows_the_job_by_its_name_when_the_window_closes(make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer()
+    runner = JobRunner(title="Unfold: reconstruct")
+    runner.start(results.endless()())
+    told = viewer.window._task_status_manager.get_status
+    qtbot.waitUntil(lambda: any("Executing Unfold: reconstruct" in text for text in told()))
+    with qtbot.waitSignal(runner.ended):
+        runner.cancel()

@@ -14,6 +14,7 @@ from napari_unfold.plugin.layers import (
     Placement,
     apply_pixel_size,
     localization_layer,
+    nm_per,
     pixel_size_nm,
     points_layer,
     reconstruction_layer,
@@ -60,9 +61,17 @@ def stack(request: pytest.FixtureRequest) -> Image:
 
 
 def world_yx(layer: Layer, y: float, x: float) -> np.ndarray:
-    """World position of a point given in pixels of a layer, integers at pixel centres."""
+    """World position in nm (if there is a length), of a point given in pixels of a layer.
+
+    Integers are pixel centres.
+    """
     index = (0.0, y, x) if layer.ndim == 3 else (y, x)
-    return np.array(layer.data_to_world(index))[-2:]
+    return in_nm(layer, np.array(layer.data_to_world(index)))[-2:]
+
+
+def in_nm(layer: Layer, world: np.ndarray) -> np.ndarray:
+    factors = [nm_per(unit) or 1.0 for unit in layer.units[-2:]]
+    return np.array([*world[:-2], *(world[-2:] * factors)])
 
 
 @pytest.mark.parametrize("upsampling", [1, 2, 3, 4, 5])
@@ -84,16 +93,21 @@ def test_a_molecule_lies_on_its_fine_pixel_and_on_its_camera_pixel(stack: Image)
     np.testing.assert_allclose(place[-2:], world_yx(image, 17, 8), rtol=0, atol=1e-9)
     assert image.data[17, 8] == result.image.max()
     np.testing.assert_allclose(
-        place, stack.data_to_world((2, 4.375 - 0.5, 2.125 - 0.5)), rtol=0, atol=1e-9
+        place,
+        in_nm(stack, np.array(stack.data_to_world((2, 4.375 - 0.5, 2.125 - 0.5)))),
+        rtol=0,
+        atol=1e-9,
     )
 
 
-def test_results_have_the_units_of_the_stack(stack: Image) -> None:
+def test_results_are_in_nm_whatever_length_the_stack_is_in(stack: Image) -> None:
     placement = Placement.of(stack)
     image = Layer.create(*reconstruction_layer(reconstruction(), placement))
     points = Layer.create(*localization_layer(reconstruction(), placement))
-    assert image.units == stack.units[1:]
-    assert points.units == stack.units
+    unit = "pixel" if nm_per(stack.units[-1]) is None else "nanometer"
+    assert [str(u) for u in image.units] == [unit, unit]
+    assert [str(u) for u in points.units] == [str(stack.units[0]), unit, unit]
+    assert image.blending == "additive"  # the stack below stays in view
 
 
 def test_point_data_are_the_numbers_of_the_table_if_the_stack_is_in_nm() -> None:

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from napari.layers import Image
 from napari.utils.notifications import notification_manager
 
 from napari_unfold.errors import InputError
@@ -14,7 +15,7 @@ from napari_unfold.jobs import Job, Note, Progress, Stage
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.reconstruction.reconstruct import reconstruct
 
-from .conftest import outer_corners, run
+from .conftest import READY, outer_corners, run
 from .results import NO_GPU, PREVIEW, endless, failing, followed, job_of, reconstruction
 
 DOCK = ReconstructWidget
@@ -158,3 +159,16 @@ def test_points_of_all_frames_can_be_shown_without_averaging_the_stack(
     assert stack.projection_mode == "none"
     widget.all_frames_box.setChecked(False)
     assert len(points._view_indices) == 0
+
+
+def test_a_stack_of_unknown_size_is_given_that_of_the_form_so_that_results_are_in_nm(
+    viewer, open_dock, run_instead, qtbot
+) -> None:
+    run_instead(FINISHED)
+    bare = viewer.add_layer(Image(np.full((5, 8, 10), 120, np.uint16), name="stack"))
+    widget = open_dock(ReconstructWidget, READY)
+    run(widget, qtbot)
+    np.testing.assert_allclose(bare.scale, (1, 100, 100))
+    assert [str(unit) for unit in viewer.layers.units] == ["pixel", "nanometer", "nanometer"]
+    unfolded = viewer.layers["stack unfolded"]
+    np.testing.assert_allclose(outer_corners(unfolded), outer_corners(bare), atol=1e-9)

@@ -37,7 +37,7 @@ def test_a_layer_that_is_no_stack_is_refused_beside_the_choice(
 
 def test_without_layers_the_widget_says_where_to_find_some(open_dock) -> None:
     widget = open_dock(ReconstructWidget)
-    assert "Open Sample" in widget.stack.layer_row.error.text()
+    assert "one of the samples" in widget.stack.layer_row.error.text()
 
 
 def test_a_stack_added_later_is_chosen_and_brings_its_pixel_size(viewer, open_dock) -> None:
@@ -116,7 +116,7 @@ def test_a_simulated_stack_brings_its_optics_and_camera(viewer: ViewerModel, ope
     """Sample data are ready to run: what they were made with is known."""
     optics, camera = Optics(pixel_size_nm=120, psf_sigma_nm=140), Camera(type="ccd", offset_adu=37)
     recipe = Recipe(optics=optics, camera=camera)
-    metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json")}}
+    metadata = {"napari_unfold": {"recipe": recipe.model_dump(mode="json"), "sample": {}}}
     widget = open_dock(ReconstructWidget)
     frames = np.full((4, 20, 20), 140)
     scale, units = (1, 120, 120), ("pixel", "nm", "nm")

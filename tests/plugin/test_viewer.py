@@ -204,7 +204,6 @@ def test_other_hdf5_files_are_left_to_other_readers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        "index,axis-0,axis-1\n0,1.0,2.0\n",
         "1,2,3,4,5\n6,7,8,9,10\n",
         "name,value\na,1\n",
         "",
@@ -223,6 +222,9 @@ def test_other_csv_files_are_left_to_other_readers(tmp_path: Path, content: str)
 def test_napari_reads_its_own_points_as_before(viewer, tmp_path: Path) -> None:
     viewer.add_points([[1.0, 2.0]]).save(str(tmp_path / "p.csv"), plugin="napari")
     (points,) = viewer.open(tmp_path / "p.csv")
+    np.testing.assert_allclose(points.data, [[1, 2]])
+    # and so does this plugin, if it is asked
+    (points,) = viewer.open(tmp_path / "p.csv", plugin=PLUGIN)
     np.testing.assert_allclose(points.data, [[1, 2]])
 
 

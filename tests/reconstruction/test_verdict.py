@@ -11,7 +11,8 @@ from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.jobs import Note, run_to_end
 from napari_unfold.localization.fit_quality import FitQuality
-from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
+from napari_unfold.reconstruction.reconstruct import reconstruct
+from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.microscope import Background, Camera
 from napari_unfold.settings.recipe import Recipe

@@ -43,14 +43,14 @@ def reconstruct(
         bool, typer.Option("--save-frames", help="Also write every frame to frames.tif.")
     ] = False,
 ) -> None:
-    """Reconstruct and localize a stack: reconstruction.tif, localizations.csv, run.json.
+    """Reconstruct and localize a stack: reconstruction.tif and .png, localizations.csv, run.json.
 
     Upsampling and the settings of the localization are the preset's, unless stated.
     """
     from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
     from napari_unfold.files.result_folder import ResultFolder, keep_apart
-    from napari_unfold.reconstruction.reconstruct import Reconstruction
     from napari_unfold.reconstruction.reconstruct import reconstruct as job
+    from napari_unfold.reconstruction.result import Reconstruction
 
     outputs = [out / name for name in Reconstruction.FILES]
     keep_apart([stack, Path(preset or "none"), *stated.files], outputs)

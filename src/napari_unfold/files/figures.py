@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,44 @@ def save_figure(
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
+
+def save_picture(image: NDArray[np.floating], path: Path, pixel_size_nm: float) -> None:
+    """Write an image as a PNG with a scale bar, for slides and mail.
+
+    Parameters
+    ----------
+    image : array (Y, X)
+    path : Path
+    pixel_size_nm : float
+        Of the image; every pixel becomes one or more of the picture.
+    """
+    height, width = image.shape
+    zoom = max(1, math.ceil(_PICTURE_WIDTH / width))
+    figure = Figure(figsize=(width * zoom / _DPI, height * zoom / _DPI), dpi=_DPI)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    lit = image[image > 0]
+    bright = float(np.percentile(lit, 99)) if lit.size else 1.0
+    axes.imshow(image, cmap="inferno", vmin=0, vmax=bright, interpolation="nearest", aspect="auto")
+    length_nm = scale_bar_nm(width * pixel_size_nm)
+    right, bottom = 0.95 * width, 0.95 * height
+    left = right - length_nm / pixel_size_nm
+    axes.plot([left, right], [bottom, bottom], color="white", lw=4, solid_capstyle="butt")
+    text = f"{length_nm / 1000:g} µm" if length_nm >= 1000 else f"{length_nm:g} nm"
+    axes.text((left + right) / 2, 0.94 * height, text, color="white", ha="center", va="bottom")
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+
+
+def scale_bar_nm(width_nm: float) -> float:
+    """Return a round length between a tenth and a quarter of a width: 1, 2 or 5 times 10^n nm."""
+    power = 10.0 ** math.floor(math.log10(width_nm / 4))
+    return max(step * power for step in (1, 2, 5) if step * power <= width_nm / 4)
+
+
+_DPI, _PICTURE_WIDTH = 100, 800
 
 _FORMATS = (".png", ".pdf", ".svg")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -34,6 +35,44 @@ def write_image(image: NDArray[np.generic], path: Path, pixel_size_nm: float) ->
             resolution=(1.0 / micrometres, 1.0 / micrometres),
             metadata={"unit": "um", "axes": "TYX"[-image.ndim :]},
         )
+
+
+def write_ome_image(
+    image: NDArray[np.generic], path: Path, pixel_size_nm: float | None, description: str
+) -> None:
+    """Write an image ``(Y, X)`` or a stack ``(T, Y, X)`` as an OME-TIFF with its pixel size in nm.
+
+    Parameters
+    ----------
+    image : array
+    path : Path
+    pixel_size_nm : float, optional
+    description : str
+        Kept in the file, see `description_of`.
+    """
+    sizes: dict[str, float | str] = {}
+    if pixel_size_nm is not None:
+        for axis in "XY":
+            sizes[f"PhysicalSize{axis}"] = pixel_size_nm
+            sizes[f"PhysicalSize{axis}Unit"] = "nm"
+    with replacing(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            image,
+            ome=True,
+            photometric="minisblack",
+            metadata={"axes": "TYX"[-image.ndim :], "Description": description, **sizes},
+        )
+
+
+def description_of(path: Path) -> str:
+    """Return the description in an OME-TIFF; raises ValueError if there is none."""
+    with tifffile.TiffFile(path) as tiff:
+        xml = tiff.ome_metadata
+    found = None if xml is None else ElementTree.fromstring(xml).find(".//{*}Description")
+    if found is None or not found.text:
+        raise ValueError(f"{path} has no description")
+    return found.text
 
 
 class FrameWriter:

@@ -46,7 +46,7 @@ def export_localizations(viewer: ViewerModel, parent: QWidget) -> str:
         What was written, for a status line; empty if the user changed their mind.
     """
     layer = layer_to_export(viewer)
-    proposal = Path(_file_name(layer.name)).with_suffix(".csv")
+    proposal = Path(file_name(layer.name)).with_suffix(".csv")
     from napari_unfold.files.table_formats import FORMATS, Movie, write_localizations
 
     filters = {f"{form.title} (*{form.suffix})": form.suffix for form in FORMATS}
@@ -64,5 +64,6 @@ def export_localizations(viewer: ViewerModel, parent: QWidget) -> str:
     return f"{len(data):,} localizations written to {path.name}"
 
 
-def _file_name(title: str) -> str:
+def file_name(title: str) -> str:
+    """Return what a file may be called after a layer."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in title).strip("_") or "table"

@@ -12,8 +12,8 @@ other is made here and nowhere else:
 
 The points are three-dimensional: they follow the time slider, and each frame of the stack can be
 checked against what was found in it. Everything at once is what the reconstruction shows; still,
-`show_frames_around` widens the slice, so one layer serves both views and a table of a million
-rows is not held twice.
+`viewing.show_frames_around` widens the slice, so one layer serves both views and a table of a
+million rows is not held twice.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
     from napari_unfold.files.stacks import Stack
-    from napari_unfold.reconstruction.reconstruct import Reconstruction
+    from napari_unfold.reconstruction.result import Reconstruction
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -85,18 +84,25 @@ class Placement:
 
     @classmethod
     def of(cls, layer: Layer) -> Placement:
-        """Copy the placement of a layer of three or more dimensions."""
+        """Return the placement of a layer of three or more dimensions, in nm if it has lengths.
+
+        Results are in nm, whatever the unit of the stack; napari draws both in place.
+        """
         keep = slice(layer.ndim - 3, layer.ndim)
         homogeneous = [*range(layer.ndim - 3, layer.ndim), layer.ndim]
-        affine = np.asarray(layer.affine.affine_matrix)
+        affine = np.asarray(layer.affine.affine_matrix)[np.ix_(homogeneous, homogeneous)]
+        nm = [nm_per(unit) for unit in layer.units[-2:]]
+        lengths = (str(layer.units[-2]), str(layer.units[-1])) if None in nm else ("nm", "nm")
+        to_nm = np.array([1.0, *(1.0 if None in nm else factor or 1.0 for factor in nm)])
+        in_nm = np.diag([*to_nm, 1.0])
         return cls(
             name=layer.name,
-            scale=np.array(layer.scale, dtype=float)[keep],
-            translate=np.array(layer.translate, dtype=float)[keep],
+            scale=np.array(layer.scale, dtype=float)[keep] * to_nm,
+            translate=np.array(layer.translate, dtype=float)[keep] * to_nm,
             rotate=np.array(layer.rotate, dtype=float)[keep, keep],
             shear=_shear_matrix(layer.shear, layer.ndim)[keep, keep],
-            affine=affine[np.ix_(homogeneous, homogeneous)],
-            units=(str(layer.units[-3]), str(layer.units[-2]), str(layer.units[-1])),
+            affine=in_nm @ affine @ np.linalg.inv(in_nm),
+            units=(str(layer.units[-3]), *lengths),
         )
 
     def moved(self, offset: np.ndarray) -> np.ndarray:
@@ -133,29 +139,42 @@ def pixel_size_nm(layer: Layer) -> float | None:
     InputError
         If the pixels are not square.
     """
-    factors = [nm_per(unit) for unit in layer.units[-2:]]
-    if None in factors:
-        return None
-    height, width = (abs(s) * f for s, f in zip(layer.scale[-2:], factors, strict=True))
+    return pixel_size_of(layer.name, layer.scale, layer.units)
+
+
+def pixel_size_of(name: str, scale: Sequence[float], units: Sequence[Any]) -> float | None:
+    """Pixel size in nm of what has this scale, as `pixel_size_nm` of a layer."""
+    factors = [nm_per(unit) for unit in units[-2:]]
+    known = None not in factors
+    height, width = (abs(s) * (f or 1.0) for s, f in zip(scale[-2:], factors, strict=True))
     if not np.isclose(height, width, rtol=1e-6):
+        sides = f"{height:g} x {width:g} nm" if known else f"{height:g} : {width:g}"
         raise InputError(
-            f"the pixels of '{layer.name}' are {height:g} x {width:g} nm, not square",
+            f"the pixels of '{name}' are not square (height x width {sides})",
             "Correct the scale of the layer, or resample the stack to square pixels",
             field="stack",
         )
-    return float(f"{width:.9g}")
+    return float(f"{width:.9g}") if known else None
 
 
 def nm_per(unit: Any) -> float | None:
-    """Return the nm in one `unit` of a layer; None if it is no length."""
-    quantity = 1.0 * unit
+    """Return the nm in one `unit` of a layer, or its name; None if it is no length."""
+    from pint import Unit
+
+    quantity = 1.0 * (Unit(unit) if isinstance(unit, str) else unit)
     return quantity.to("nm").magnitude if quantity.check("[length]") else None
+
+
+def is_result(layer: Layer) -> bool:
+    """Whether a layer was made by this plugin, and is no simulated stack."""
+    known = layer.metadata.get(METADATA_KEY)
+    return known is not None and not (isinstance(known, dict) and "sample" in known)
 
 
 def acquisition_of(layer: Layer) -> Recipe | None:
     """Return the settings a simulated stack was made with, or None for any other layer."""
     known = layer.metadata.get(METADATA_KEY)
-    if not isinstance(known, dict) or "recipe" not in known:
+    if known is None or is_result(layer):
         return None
     try:
         return Recipe.model_validate(known["recipe"])
@@ -187,6 +206,7 @@ def reconstruction_layer(result: Reconstruction, placement: Placement) -> LayerD
         placement,
         name=f"{placement.name} unfolded",
         metadata={METADATA_KEY: result.record},
+        blending="additive",  # the stack below stays in view
     )
 
 
@@ -316,9 +336,7 @@ def table_of_points(data: np.ndarray, meta: dict[str, Any]) -> pd.DataFrame:
 
 
 def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
-    from pint import Unit
-
-    units = [Unit(str(unit)) for unit in meta.get("units") or ("pixel",) * 2]
+    units = [str(unit) for unit in meta.get("units") or ("pixel",) * 2]
     factors = [nm_per(unit) for unit in units[-2:]]
     if None in factors:
         raise InputError(
@@ -330,36 +348,6 @@ def _world_nm(data: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
     translate = np.asarray(meta.get("translate", (0.0, 0.0)))[-2:]
     world: np.ndarray = (data[:, -2:] * scale + translate) * np.asarray(factors, dtype=float)
     return world
-
-
-def show_frames_around(viewer: ViewerModel, frames: float) -> None:
-    """Show the points of this many frames before and after the current one.
-
-    Images keep showing the current frame only: averaging a whole stack at every step of the
-    slider is not what this is for.
-    """
-    from napari.layers import Image
-
-    if viewer.dims.ndim < 3:
-        return
-    for layer in viewer.layers:
-        if frames and isinstance(layer, Image):
-            layer.projection_mode = "none"
-    margins = list(viewer.dims.margin_left)
-    margins[-3] = frames
-    viewer.dims.margin_left = tuple(margins)
-    viewer.dims.margin_right = tuple(margins)
-
-
-def go_to_frames(viewer: ViewerModel, frames: slice, placement: Placement) -> None:
-    """Move the slider to the first of `frames` if it stands at none of them."""
-    if viewer.dims.ndim < 3:
-        return
-    axis = viewer.dims.ndim - 3
-    now = (viewer.dims.point[axis] - placement.translate[0]) / placement.scale[0]
-    if not frames.start <= round(now) < frames.stop:
-        world = placement.translate[0] + placement.scale[0] * frames.start
-        viewer.dims.set_point(axis, world)
 
 
 def stack_of_layer(layer: Image, pixel_size: float | None = None) -> Stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,15 @@ if TYPE_CHECKING:
 
 _BINARY_SUFFIXES = (".hdf5", ".h5", ".parquet")
 _SNIFFED_BYTES = 16384
+_NAPARIS_OWN = re.compile(r"index,(shape-type,vertex-index,)?axis-0,")
 _POINT_SIZE_NM = 100.0
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
     """Return a reader if the file is a localization table, judged by its header; else None.
 
-    Other CSV and HDF5 files, napari's own Points and Shapes among them, are left to other readers,
-    and so are columns of bare numbers: they could be anything.
+    napari's own Points and Shapes are given to napari. Other CSV and HDF5 files are left to other
+    readers, and so are columns of bare numbers: they could be anything.
     """
     from napari_unfold.errors import InputError
     from napari_unfold.files.dialects import recognize
@@ -33,6 +35,11 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     try:
         with Path(path).open("rb") as file:
             text = file.read(_SNIFFED_BYTES).decode("utf-8-sig", errors="replace")
+        if _NAPARIS_OWN.match(text):
+            from napari_builtins.io import napari_get_reader  # type: ignore[import-untyped]
+
+            naparis: Callable[[str], list[LayerData]] = napari_get_reader(path)
+            return naparis
         layout = recognize(Path(path), text.splitlines()[:20])
     except (OSError, InputError):
         return None

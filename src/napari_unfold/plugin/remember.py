@@ -23,6 +23,8 @@ class LastSettings(BaseModel):
     preset : str, optional
         Name of the preset; None for the classical network.
     device : {"auto", "cpu", "cuda"}
+    pixel_size_nm : float, optional
+        As the user entered it; None where the layer told it.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -30,6 +32,7 @@ class LastSettings(BaseModel):
     recipe: Recipe
     preset: str | None = None
     device: Device = "auto"
+    pixel_size_nm: float | None = None
 
 
 def settings_file() -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_unfold.reconstruction.reconstruct import Reconstruction
+    from napari_unfold.reconstruction.result import Reconstruction
     from napari_unfold.simulation.scenes import Simulation
 
 

@@ -91,6 +91,7 @@ class Source:
             self.placement,
             name=f"{self.name} {title}",
             metadata={METADATA_KEY: self._extended(step)},
+            blending="additive",
         )
 
     def _extended(self, step: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from napari_unfold.files.result_folder import ResultFolder
 from napari_unfold.files.results import write_json
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.jobs import Device, Job, Stage
-from napari_unfold.reconstruction.reconstruct import Reconstruction, reconstruct
+from napari_unfold.reconstruction.reconstruct import reconstruct
+from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.settings.microscope import Background
 from napari_unfold.simulation.scenes import Simulation, simulate
 from napari_unfold.tables.evaluate import evaluate

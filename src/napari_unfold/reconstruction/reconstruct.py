@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError, OutOfMemoryError
-from napari_unfold.estimation.bad_frames import FrameCheck, check_frames
-from napari_unfold.estimation.check_settings import check_settings
-from napari_unfold.estimation.observe import observe_molecules
-from napari_unfold.estimation.sample import frame_range
-from napari_unfold.files.images import FrameWriter, write_image
-from napari_unfold.files.localizations import write_localizations
+from napari_unfold.estimation.bad_frames import FrameCheck
+from napari_unfold.files.images import FrameWriter
 from napari_unfold.files.presets import Preset
-from napari_unfold.files.result_folder import RECORD, ResultFolder, keep_apart
-from napari_unfold.files.results import save_set
+from napari_unfold.files.result_folder import keep_apart
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.jobs import (
+    Checkpoint,
     Device,
     Event,
     Job,
@@ -40,17 +32,19 @@ from napari_unfold.jobs import (
     choose_device,
     translated,
 )
-from napari_unfold.localization.fit_quality import FitQuality
 from napari_unfold.localization.follow import Chunk
+from napari_unfold.reconstruction.look import Look, look
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
-from napari_unfold.reconstruction.through_time import ThroughTime
-from napari_unfold.reconstruction.verdict import verdict
+from napari_unfold.reconstruction.result import Reconstruction
+from napari_unfold.reconstruction.so_far import SoFar
 from napari_unfold.settings.recipe import Recipe
-from napari_unfold.tables.molecules import molecules_of
 from napari_unfold.unfolding.inference import unfold
 from napari_unfold.unfolding.tiles import missing
 
-T = TypeVar("T")
+Region = tuple[slice, slice]
+"""Rows and columns."""
+
+WHOLE: Region = (slice(None), slice(None))
 
 MEMORY_BUDGET_BYTES = {"cpu": 2**26, "cuda": 2**31}
 """For the fine images of a batch: enough for tiles of many frames to be computed together."""
@@ -61,69 +55,6 @@ _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE
 
 LOCALIZATION_SHARE = 0.3
 """Rough share of the time spent on localizing a batch, for an even progress bar."""
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """What comes out of a stack.
-
-    Attributes
-    ----------
-    image : array (qY, qX), float32
-        Mean over the frames, photons per fine pixel and frame.
-    localizations : DataFrame
-        One row per molecule and frame; columns as in `tables.columns`.
-    background : array (Y, X)
-        Photons per camera pixel.
-    molecule_photons : float
-        Photons of a typical molecule that were used.
-    pixel_size_nm : float
-        Of the camera.
-    upsampling : int
-        Fine pixels per camera pixel.
-    recipe : Recipe
-        As it was used.
-    record : dict
-        How the result came about, ready for JSON.
-    """
-
-    FILES: ClassVar = (
-        "reconstruction.tif", "localizations.csv", "molecules.csv", "frames.tif", RECORD,
-    )  # fmt: skip
-
-    image: NDArray[np.float32]
-    localizations: pd.DataFrame
-    background: NDArray[np.float32]
-    molecule_photons: float
-    pixel_size_nm: float
-    upsampling: int
-    recipe: Recipe
-    record: dict[str, Any] = field(repr=False)
-
-    def save(self, folder: Path | ResultFolder) -> list[Path]:
-        """Write ``reconstruction.tif``, ``localizations.csv`` and ``run.json``, all or none.
-
-        Where molecules were followed in time, ``molecules.csv`` has one row for each.
-
-        Raises
-        ------
-        InputError
-            If the folder cannot be written; earlier files are then as they were.
-        """
-        fine_nm = self.pixel_size_nm / self.upsampling
-        parts: dict[str, Callable[[Path], None]] = {
-            "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
-            "localizations.csv": lambda path: write_localizations(self.localizations, path),
-        }
-        molecules = self.molecules
-        if molecules is not None:
-            parts["molecules.csv"] = lambda path: write_localizations(molecules, path)
-        return save_set(folder, parts, self.record)
-
-    @property
-    def molecules(self) -> pd.DataFrame | None:
-        """One row per molecule, if molecules were followed in time; see `molecules_of`."""
-        return molecules_of(self.localizations) if "track" in self.localizations else None
 
 
 def reconstruct(
@@ -152,6 +83,8 @@ def reconstruct(
     Yields
     ------
     Event
+        Among them `Checkpoint`, whose value gives the job that makes a result of the frames that
+        are done, for a run that is stopped.
 
     Returns
     -------
@@ -168,19 +101,9 @@ def reconstruct(
     chosen = choose_device(device)
     check_preset(preset, recipe)  # refused before the stack is read
     keep_apart(stack.files, [save_frames])
-    span = frame_range(frames, len(stack))
-    told: list[str] = []
-    check = yield from check_frames(stack, span, recipe.camera.offset_adu)
-    for note in check.notes:
-        told.append(note)
-        yield Note(note)
-    usable = check.usable(stack)
-    clipped = math.isfinite(check.ceiling_adu)
-    job = check_settings(usable, recipe, (0, len(usable)), clipped)
-    recipe = yield from _heard(job, told)
-    seen = yield from observe_molecules(usable, recipe, slice(None))
-    seen.notes[:0] = told
-    follow = recipe.localization.follow
+    known = yield from look(stack, recipe, frames)
+    check, usable, seen = known.check, known.usable, known.seen
+    follow = known.recipe.localization.follow
     setup = prepare(seen, preset, chosen, coupled=follow != "off")
     lack = missing(setup.network)
     if lack and chosen.type == "cpu":
@@ -188,71 +111,61 @@ def reconstruct(
         yield Note(seen.notes[-1])
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
-    light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
-    collected = ThroughTime(setup.localizer, setup.recipe.localization.follow)
-    quality = FitQuality()
+    so_far = SoFar(stack, recipe, preset, setup, check, seen.notes, started)
     batch = _batch_size(setup)
-    start = 0
     fine_nm = setup.grid.fine_pixel_nm
     with FrameWriter(save_frames, fine_nm) if save_frames else nullcontext() as out:
-        while start < total:
-            stop = min(start + batch, total)
+        while so_far.done < total:
+            start, stop = so_far.done, min(so_far.done + batch, total)
             try:
-                x, chunk = yield from _unfold(usable, setup, check, start, stop)
+                x, chunk = yield from unfold_batch(known, setup, start, stop)
             except (MemoryError, RuntimeError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
-            light += x.sum(axis=0, dtype=np.float64)
-            quality += chunk.found.quality
-            yield from translated(collected.push(chunk), _silent)
+            yield from translated(so_far.add(x, chunk), _silent)
             if out:
                 for image in _with_gaps(x, check, start, stop):
                     out.write(image)
-            start = stop
-            yield Progress(start, total)
-            yield Preview((light / start).astype(np.float32))
-    if collected.is_following:
-        yield Stage("Following molecules through the last frames")
-    localizations = yield from translated(collected.finish(), _silent)
-    localizations["frame"] = check.kept[localizations["frame"]]
-    if collected.note:
-        seen.notes.append(collected.note)
-        yield Note(collected.note)
-    seconds = time.monotonic() - started
-    judged = verdict(quality, total, len(check.left_out), recipe.optics.psf_image is None)
-    seen.notes.append(judged.summary)
-    yield Note(judged.summary)
-    record = setup.record(stack, preset, len(localizations), seconds)
-    return Reconstruction(
-        image=(light / total).astype(np.float32),
-        localizations=localizations,
-        background=seen.background,
-        molecule_photons=seen.molecule_photons,
-        pixel_size_nm=recipe.optics.pixel_size_nm,
-        upsampling=setup.grid.upsampling,
-        recipe=setup.recipe,
-        record={
-            **record,
-            "stack": {**record["stack"], "frames": list(span)},
-            "frames_left_out": {str(t): reason for t, reason in check.left_out.items()},
-            "verdict": judged.record(),
-        },
-    )
+            yield Progress(stop, total)
+            yield Preview(so_far.image)
+            yield Checkpoint(so_far.finish)
+    return (yield from so_far.finish())
 
 
-def _unfold(
-    usable: Stack, setup: Setup, check: FrameCheck, start: int, stop: int
+def unfold_batch(
+    known: Look, setup: Setup, start: int, stop: int, region: Region = WHOLE
 ) -> Generator[Event, None, tuple[NDArray[np.float32], Chunk]]:
-    """Reconstruct and localize the frames from `start` up to, not including, `stop`."""
-    seen, total = setup.seen, len(usable)
+    """Reconstruct and localize the frames from `start` up to, not including, `stop`.
+
+    Parameters
+    ----------
+    known : Look
+    setup : Setup
+        For the region.
+    start, stop : int
+        Numbers of frames among those that can be used.
+    region : tuple of slice
+        Rows and columns.
+
+    Returns
+    -------
+    array (T, qY, qX)
+        Reconstructed frames.
+    Chunk
+        What was found in them.
+    """
+    usable, seen, check, total = known.usable, known.seen, known.check, len(known.usable)
     first, last = setup.with_neighbours(start, stop, total)
     inner = slice(start - first, stop - first)
     grey = usable.read(first, last)
     frames = to_photons(grey, seen.camera)
     factors = seen.lamp.factors(frames, seen.background, seen.camera)
-    background = seen.background * factors[:, None, None]
+    frames = frames[:, *region]
+    background = seen.background[region] * factors[:, None, None]
     lit = float(factors[inner].mean()) if seen.lamp.lights_molecules else 1.0
     unusable = check.unusable(grey[inner], start)
+    if unusable is not None:
+        unusable = unusable[:, *region]
     y = torch.as_tensor(frames, device=setup.device)
     b = torch.as_tensor(background, device=setup.device)
     follows = torch.as_tensor(check.follows[first:last], device=setup.device)
@@ -302,17 +215,6 @@ def _with_gaps(
         before = number
     for _ in range(before + 1, check.span[1] if stop == len(kept) else 0):
         yield np.zeros((1, *images.shape[1:]), dtype=np.float32)
-
-
-def _heard(job: Job[T], told: list[str]) -> Job[T]:
-    """Run a job and keep its notes."""
-
-    def keep(event: Event) -> Event:
-        if isinstance(event, Note):
-            told.append(event.text)
-        return event
-
-    return (yield from translated(job, keep))
 
 
 def _batch_size(setup: Setup) -> int:

@@ -67,7 +67,13 @@ class Verdict:
         }
 
 
-def verdict(quality: FitQuality, frames: int, left_out: int, gaussian_psf: bool = True) -> Verdict:
+def verdict(
+    quality: FitQuality,
+    frames: int,
+    left_out: int,
+    gaussian_psf: bool = True,
+    brightness_is_known: bool = False,
+) -> Verdict:
     """Judge a result by the residuals of its fits.
 
     Parameters
@@ -78,6 +84,8 @@ def verdict(quality: FitQuality, frames: int, left_out: int, gaussian_psf: bool 
         That were used, and that were not.
     gaussian_psf : bool
         Whether the width was stated as that of a Gaussian.
+    brightness_is_known : bool
+        From elsewhere than these molecules.
     """
     doubts, cautions = [], []
     doubtful = "photons and faint molecules"
@@ -104,7 +112,7 @@ def verdict(quality: FitQuality, frames: int, left_out: int, gaussian_psf: bool 
             f"{100 * quality.crowded_share:.0f} % of the molecules stand so dense that two are "
             "hardly told apart"
         )
-    if 0 < quality.molecules < FEWEST_MOLECULES:
+    if 0 < quality.molecules < FEWEST_MOLECULES and not brightness_is_known:
         cautions.append(
             f"only {quality.molecules:.0f} molecules were found: too few to know their brightness"
         )

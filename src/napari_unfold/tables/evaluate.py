@@ -152,6 +152,34 @@ def evaluate(
     return [_score(points, tolerance) for tolerance in tolerances_nm]
 
 
+def matched_rows(
+    found: pd.DataFrame, truth: pd.DataFrame, tolerance_nm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which localizations and which true molecules are members of a pair.
+
+    Parameters
+    ----------
+    found, truth : DataFrame
+        With the columns ``frame``, ``x_nm`` and ``y_nm``.
+    tolerance_nm : float
+        Largest distance of a pair.
+
+    Returns
+    -------
+    found_is_true, truth_is_found : arrays of bool
+        In the order of the rows.
+    """
+    found_is_true, truth_is_found = np.zeros(len(found), bool), np.zeros(len(truth), bool)
+    rows = [table.groupby("frame").indices for table in (found, truth)]
+    points = [table[["x_nm", "y_nm"]].to_numpy() for table in (found, truth)]
+    for frame in rows[0].keys() & rows[1].keys():
+        here, there = rows[0][frame], rows[1][frame]
+        f, t, _ = match(points[0][here], points[1][there], tolerance_nm)
+        found_is_true[here[f]] = True
+        truth_is_found[there[t]] = True
+    return found_is_true, truth_is_found
+
+
 def efficiency(jaccard: float, rmse_nm: float) -> float:
     """Jaccard index and lateral error in one number, in percent (Sage et al. 2019).
 

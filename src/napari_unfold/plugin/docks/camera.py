@@ -33,6 +33,8 @@ class CameraMapsWidget(JobDock):
         The viewer whose layers are offered and to which the maps are added.
     """
 
+    title = "Unfold: camera maps"
+
     def __init__(self, napari_viewer: ViewerModel) -> None:
         from napari.layers import Image
 

@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_unfold.jobs import Event, Job, Metric, Metrics, Preview, Stage
-from napari_unfold.plugin import layers
+from napari_unfold.jobs import Event, Job, Metric, Metrics, Preview
+from napari_unfold.plugin import layers, viewing
 from napari_unfold.plugin.forms.fluctuation_form import FluctuationForm
 from napari_unfold.plugin.remember import load_last_settings
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.plugin.views.comparison import beside
@@ -47,6 +48,8 @@ class FluctuationsWidget(StackDock):
         The viewer whose layers are offered and to which the results are added.
     """
 
+    title = "Unfold: fluctuations"
+
     def __init__(self, napari_viewer: ViewerModel) -> None:
         form = FluctuationForm()
         super().__init__(napari_viewer, form, "Sharpen the variance of the chosen frames over time")
@@ -59,17 +62,18 @@ class FluctuationsWidget(StackDock):
         last = load_last_settings()
         if last is not None:
             form.set_acquisition(last.recipe)
+            form.pixel_row.editor.set_value(last.pixel_size_nm)
         self._on_layer()
 
     # ---- a run, from start to end
 
     def _prepare(self) -> Job[Any]:
-        layer = self._need_layer()
+        layer = self.stack.need_layer()
         recipe, settings = self.value(), self.form.fluctuation_value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         shape = stack.shape[1], stack.shape[2]
         pixel_nm = recipe.optics.pixel_size_nm
-        self._run = _Run(layers.Placement.of(layer), shape, pixel_nm, time.monotonic())
+        self._run = _Run(self._in_nm(layer, pixel_nm), shape, pixel_nm, time.monotonic())
         self.plot.clear()
         self.plot.setVisible(settings.learning_steps > 0)
         return _sharpening(
@@ -91,20 +95,22 @@ class FluctuationsWidget(StackDock):
         sigma_nm = metrics.psf_sigma_px * self._run.pixel_size_nm
         return {**titled(metrics), "PSF sigma": sigma_nm}
 
+    def _forget_results(self) -> None:
+        super()._forget_results()
+        self.plot.clear()
+
     def _before_end(self) -> None:
         self._preview.remove()
 
     def _show_result(self, result: FluctuationResult) -> None:
-        from napari.layers import Layer
-
-        for data in fluctuation_layers(result, self._run.placement, self._run.shape[1]):
-            self._viewer.add_layer(Layer.create(*data))
+        made = fluctuation_layers(result, self._run.placement, self._run.shape[1])
+        viewing.add_in_pieces(self._viewer, made)
+        self._viewer.reset_view()  # the PSF lies beside the stack
         if result.data_sigma_nm is not None:
             for step in range(len(result.history)):
                 self.plot.add(step, {"of the data": result.data_sigma_nm})
-        self.panel.show_summary(
-            f"{psf_text(result)}, {duration(time.monotonic() - self._run.started)}"
-        )
+        taken = duration(time.monotonic() - self._run.started)
+        self.panel.show_summary(f"'{self._run.placement.name}': {psf_text(result)}, {taken}")
 
 
 def psf_text(result: FluctuationResult) -> str:
@@ -134,7 +140,7 @@ def fluctuation_layers(
     return [
         layers.image_layer(
             result.mean, 1, placement, name=f"{placement.name} mean", metadata=metadata,
-            colormap="gray", visible=False,
+            colormap="gray",
         ),
         layers.image_layer(
             result.variance, 1, placement, name=f"{placement.name} variance", metadata=metadata,
@@ -152,7 +158,7 @@ def fluctuation_layers(
 
 def _sharpening(*args: Any, **keywords: Any) -> Job[Any]:
     """Sharpen, with the slow import of PyTorch in the background thread too."""
-    yield Stage("Loading PyTorch")
+    yield from load("napari_unfold.fluctuation.sharpen")
     from napari_unfold.fluctuation.sharpen import unfold_fluctuations
 
     return (yield from unfold_fluctuations(*args, **keywords))

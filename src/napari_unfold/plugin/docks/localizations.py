@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QPushButton
 
 from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.jobs import Job
 from napari_unfold.plugin.export import export_localizations
 from napari_unfold.plugin.forms.editors import ChoiceEdit
+from napari_unfold.plugin.forms.evaluate_task import EvaluateTask
 from napari_unfold.plugin.forms.points_picker import PointsPicker
 from napari_unfold.plugin.forms.rows import Row, show_beside
-from napari_unfold.plugin.forms.table_tasks import Run, Task, all_tasks
+from napari_unfold.plugin.forms.table_tasks import FilterTask, Run, Task, all_tasks
 from napari_unfold.plugin.running.job_dock import JobDock
 from napari_unfold.plugin.table_layers import Source
+from napari_unfold.plugin.viewing import add_in_pieces
 from napari_unfold.plugin.views.chart_view import ChartView
+from napari_unfold.plugin.views.picture import LivePicture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +38,19 @@ class LocalizationsWidget(JobDock):
         The viewer whose Points layers are offered and to which the results are added.
     """
 
+    title = "Unfold: localizations"
+
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
         self._run: Run
         self._source: Points
+        self.tasks: list[Task | EvaluateTask]
         self._curve: pd.DataFrame | None = None
+        self._is_showing = False
         self.points = PointsPicker(napari_viewer)
-        self.tasks = all_tasks()
+        self.evaluate = EvaluateTask(napari_viewer)
+        self.tasks = [*all_tasks(), self.evaluate]
+        self.filter = next(task for task in self.tasks if isinstance(task, FilterTask))
         self.task_row = Row(
             "task",
             "Task",
@@ -49,6 +58,12 @@ class LocalizationsWidget(JobDock):
             "<qt>What to do with the localizations. Every result is a new layer.</qt>",
         )
         self.points.add_row(self.task_row)
+        self.picture = LivePicture(napari_viewer, self)
+        self.picture_box = QCheckBox("Picture of all, as filtered")
+        self.picture_box.setToolTip(
+            "<qt>One image of all localizations that pass the conditions of the filter; it "
+            "follows while you type.</qt>"
+        )
         self.chart = ChartView()
         self.chart.follow_theme(napari_viewer)
         self.export_button = QPushButton("Export…")
@@ -62,9 +77,9 @@ class LocalizationsWidget(JobDock):
 
     # ---- what other code may ask and tell
 
-    def task(self) -> Task:
+    def task(self) -> Task | EvaluateTask:
         """Return the chosen task."""
-        task: Task = self.task_row.editor.value
+        task: Task | EvaluateTask = self.task_row.editor.value
         return task
 
     def set_task(self, title: str) -> None:
@@ -80,16 +95,18 @@ class LocalizationsWidget(JobDock):
         return self._run.job
 
     def _show_result(self, value: Any) -> None:
-        from napari.layers import Layer, Points
+        from napari.layers import Points
 
         result = self._run.result(value)
-        for data in result.layers:
-            layer = self._viewer.add_layer(Layer.create(*data))
+        self._is_showing = True
+        for layer in add_in_pieces(self._viewer, result.layers):
             if isinstance(layer, Points):
                 # the same rings twice over each other could not be told apart
                 self._source.visible = False
+            if isinstance(layer, Points) and result.is_next:
                 self.points.reset_choices()
                 self.points.set_layer(layer)
+        self._is_showing = False
         if result.chart is not None:
             self._curve = result.curve
             self.chart.show_chart(result.chart)
@@ -122,6 +139,7 @@ class LocalizationsWidget(JobDock):
 
     def _list_layers(self) -> None:
         self.points.reset_choices()
+        self.evaluate.reset_choices()
 
     def _errors(self) -> list[InputError]:
         errors = self.task().errors()
@@ -140,7 +158,26 @@ class LocalizationsWidget(JobDock):
         self.curve_button.setVisible(self._curve is not None)
         self.export_button.setEnabled(self.points.layer() is not None)
 
+    def _on_edited(self) -> None:
+        super()._on_edited()
+        self._on_picture()
+
+    def _on_picture(self) -> None:
+        if not self.picture_box.isChecked():
+            self.picture.remove()
+            return
+        try:
+            table, conditions = self.points.table(), self.filter.form.conditions()
+            source = Source.of(self.points.need_layer())
+        except InputError:
+            return
+        self.picture.show(table, source, conditions)
+
     def _on_table(self) -> None:
+        if self.runner.state == "idle" and not self._is_showing:
+            self.panel.clear()
+            self._curve = None
+            self.chart.show_chart(None)
         try:
             table = self.points.table()
         except InputError:
@@ -158,6 +195,7 @@ class LocalizationsWidget(JobDock):
     # ---- Qt
 
     def _connect(self) -> None:
+        self.picture_box.toggled.connect(self._on_picture)
         self.points.table_changed.connect(self._on_table)
         self.task_row.changed.connect(self._on_task)
         for task in self.tasks:
@@ -170,6 +208,7 @@ class LocalizationsWidget(JobDock):
         outer.addWidget(self.chart)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(6, 0, 6, 4)
+        buttons.addWidget(self.picture_box)
         buttons.addStretch(1)
         buttons.addWidget(self.curve_button)
         buttons.addWidget(self.export_button)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 
-from napari_unfold.jobs import Event, Job, Preview, Stage
-from napari_unfold.plugin import layers
-from napari_unfold.plugin.export import export_localizations
+from napari_unfold.jobs import Checkpoint, Event, Job, Preview
+from napari_unfold.plugin import layers, viewing
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.plugin.preset_store import store
 from napari_unfold.plugin.remember import LastSettings, load_last_settings, save_last_settings
+from napari_unfold.plugin.result_files import ResultFiles
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
+from napari_unfold.plugin.trial import Trial
 from napari_unfold.plugin.views.preview import LivePreview
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
-    from napari_unfold.reconstruction.reconstruct import Reconstruction
+    from napari_unfold.files.records import Repeat
+    from napari_unfold.reconstruction.result import Reconstruction
 
 
 @dataclass(frozen=True)
@@ -44,30 +49,77 @@ class ReconstructWidget(StackDock):
         The viewer whose layers are offered and to which the results are added.
     """
 
+    title = "Unfold: reconstruct"
+
     def __init__(self, napari_viewer: ViewerModel) -> None:
         form = RecipeForm(store.presets())
         super().__init__(napari_viewer, form, "Reconstruct and localize the chosen frames")
         self.form = form
         self._run: _Run
+        self._finish: Callable[[], Job[Reconstruction]] | None = None
+        self._keeps_finished = self._is_partial = self._is_trial = False
         self._preview = LivePreview(napari_viewer)
+        self.trial = Trial(napari_viewer)
+        self.try_button = QPushButton("Try here")
+        self.try_button.setToolTip(
+            "<qt>Unfold what is in view of the current frame: molecules in circles, what the model "
+            "makes of them, and what it leaves. Zoom in first if the frames are large.</qt>"
+        )
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
-        self.export_button = QPushButton("Export…")
+        self.results = ResultFiles(napari_viewer, self)
         self._lay_out_all()
         self._restore()
         self.all_frames_box.toggled.connect(self._show_all_frames)
-        self.export_button.clicked.connect(self._export)
+        self.try_button.clicked.connect(self.try_here)
+        self.results.said.connect(self.panel.show_summary)
+        self.results.failed.connect(self._fail)
+        self.results.loaded.connect(self.repeat)
         store.changed.connect(self._list_presets)
         self._on_layer()
+
+    def repeat(self, earlier: Repeat) -> None:
+        """Show the settings of an earlier run; the same stack then gives the same numbers."""
+        self.form.set_value(earlier.recipe, earlier.preset)
+        if earlier.frames is not None:
+            self.stack.frames_row.editor.set_value(earlier.frames)
+        chosen = self.form.preset()
+        missing = earlier.preset != (None if chosen is None else chosen.name)
+        self.panel.show_summary(
+            f"The preset '{earlier.preset}' of that run is not on this computer."
+            if missing
+            else "The settings of that run are shown; Run repeats it."
+        )
+
+    def try_here(self) -> None:
+        """Unfold the visible part of the current frame."""
+
+        def job() -> Job[Any]:
+            layer = self.stack.need_layer()
+            recipe = self.value()
+            self._run = self._described(layer, recipe.optics.pixel_size_nm)
+            self._finish, self._is_trial = None, True
+            return self.trial.job(
+                layer, recipe, self.form.preset(), self.stack.frames(), self.form.device()
+            )
+
+        self._start(job)
+
+    def cancel(self) -> None:
+        """Ask the running job to stop; the frames that are finished are kept."""
+        self._keeps_finished = True
+        super().cancel()
 
     # ---- a run, from start to end
 
     def _prepare(self) -> Job[Any]:
-        layer = self._need_layer()
+        layer = self.stack.need_layer()
         recipe = self.value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         frames = self.stack.frames()
-        self._run = _Run(layers.Placement.of(layer), frames, stack.shape[1], time.monotonic())
+        self._finish, self._keeps_finished, self._is_partial = None, False, False
+        self._is_trial = False
+        self._run = self._described(layer, recipe.optics.pixel_size_nm)
         return _reconstruction(
             stack,
             recipe,
@@ -77,8 +129,15 @@ class ReconstructWidget(StackDock):
             save_frames=self.form.save_frames(),
         )
 
+    def _described(self, layer: Image, pixel_size: float) -> _Run:
+        height = layers.stack_of_layer(layer).shape[1]
+        placement = self._in_nm(layer, pixel_size)
+        return _Run(placement, self.stack.frames(), height, time.monotonic())
+
     def _on_event(self, event: Event) -> None:
-        if not isinstance(event, Preview):
+        if isinstance(event, Checkpoint):
+            self._finish = event.value
+        elif not isinstance(event, Preview):
             super()._on_event(event)
         elif self.preview_box.isChecked():
             upsampling = event.image.shape[0] // self._run.height
@@ -87,31 +146,55 @@ class ReconstructWidget(StackDock):
     def _before_end(self) -> None:
         self._preview.remove()
 
-    def _show_result(self, result: Reconstruction) -> None:
-        from napari.layers import Layer
+    def _show_cancelled(self) -> None:
+        finish, self._finish = self._finish, None
+        if finish is None or not self._keeps_finished:
+            super()._show_cancelled()
+            return
+        self._is_partial = True
+        self.runner.start(finish())
 
-        placement, frames = self._run.placement, self._run.frames
+    def _show_result(self, result: Any) -> None:
+        if self._is_trial:
+            self.panel.show_summary(self.trial.show(result, self._run.placement))
+        else:
+            self._show_reconstruction(result)
+
+    def _show_reconstruction(self, result: Reconstruction) -> None:
+        placement, frames = self._run.placement, slice(*result.record["stack"]["frames"])
+        if self._is_partial:
+            of_frames = f"{placement.name}, frames {frames.start} to {frames.stop - 1}"
+            placement = replace(placement, name=of_frames)
+        self.results.offer(result, placement.name)
         points = layers.localization_layer(result, placement)
         molecules = layers.molecule_layers(result, placement)
-        for data in (layers.reconstruction_layer(result, placement), *molecules, points):
-            self._viewer.add_layer(Layer.create(*data))
-        layers.go_to_frames(self._viewer, frames, placement)
+        made = (layers.reconstruction_layer(result, placement), *molecules, points)
+        viewing.add_in_pieces(self._viewer, made)
+        viewing.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
+        verdict = result.record["verdict"]["summary"]
+        self.panel.forget_note(verdict)
         self.panel.show_summary(
-            f"{len(result.localizations):,} localizations in "
+            f"'{placement.name}': {len(result.localizations):,} localizations in "
             f"{frames.stop - frames.start:,} frames, "
-            f"{duration(time.monotonic() - self._run.started)}\n"
-            f"{result.record['verdict']['summary']}"
+            f"{duration(time.monotonic() - self._run.started)}"
+            f"{' (cancelled, the finished frames are kept)' if self._is_partial else ''}\n"
+            f"{verdict}"
         )
 
     # ---- results
 
     def _show_all_frames(self, everything: bool) -> None:
         frames = self._viewer.dims.range[-3].stop if self._viewer.dims.ndim > 2 else 0
-        layers.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
+        viewing.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
 
-    def _export(self) -> None:
-        self._do(lambda: export_localizations(self._viewer, parent=self))
+    def _refresh(self, *_: object) -> None:
+        super()._refresh()
+        self.try_button.setEnabled(self.panel.run_button.isEnabled())
+
+    def _forget_results(self) -> None:
+        super()._forget_results()
+        self.trial.forget()
 
     # ---- presets, and the memory of the last session
 
@@ -122,15 +205,20 @@ class ReconstructWidget(StackDock):
         last = load_last_settings()
         if last is not None:
             self.form.set_value(last.recipe, last.preset)
+            self.form.pixel_row.editor.set_value(last.pixel_size_nm)
             self.form.device_row.editor.set_value(last.device)
 
     def _remember(self) -> None:
-        preset = self.form.preset()
+        recipe, preset = self.form.own_value(), self.form.preset()
+        pixel_size = self.form.own_pixel_size()
+        if recipe is None:
+            return
         save_last_settings(
             LastSettings(
-                recipe=self.value(),
+                recipe=recipe,
                 preset=None if preset is None else preset.name,
                 device=self.form.device(),
+                pixel_size_nm=pixel_size if isinstance(pixel_size, float) else None,
             )
         )
 
@@ -145,16 +233,18 @@ class ReconstructWidget(StackDock):
     def _lay_out_all(self) -> None:
         options = QHBoxLayout()
         options.setContentsMargins(6, 0, 6, 0)
-        for widget in (self.preview_box, self.all_frames_box):
+        for widget in (self.try_button, self.preview_box, self.all_frames_box):
             options.addWidget(widget)
         options.addStretch(1)
-        options.addWidget(self.export_button)
-        self._lay_out(self.stack, self.form).addLayout(options)
+        outer = self._lay_out(self.stack, self.form)
+        outer.addWidget(self.trial.strip)
+        outer.addLayout(options)
+        outer.addWidget(self.results)
 
 
 def _reconstruction(*args: Any, **keywords: Any) -> Job[Any]:
     """Reconstruct, with the slow import of PyTorch in the background thread too."""
-    yield Stage("Loading PyTorch")
+    yield from load("napari_unfold.reconstruction.reconstruct")
     from napari_unfold.reconstruction.reconstruct import reconstruct
 
     return (yield from reconstruct(*args, **keywords))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_unfold.errors import InputError, UnfoldError
-from napari_unfold.jobs import Checkpoint, Event, Job, Metric, Preview, Stage
+from napari_unfold.jobs import Checkpoint, Event, Job, Metric, Preview
 from napari_unfold.plugin import layers
 from napari_unfold.plugin.forms.rows import show_beside
 from napari_unfold.plugin.forms.save_preset import SavePresetDialog
@@ -17,6 +17,7 @@ from napari_unfold.plugin.forms.train_form import TrainForm
 from napari_unfold.plugin.forms.training_data import TrainingData
 from napari_unfold.plugin.preset_store import store
 from napari_unfold.plugin.remember import load_last_settings
+from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.runner import Outcome
 from napari_unfold.plugin.running.stack_dock import StackDock
@@ -54,6 +55,8 @@ class TrainWidget(StackDock):
     napari_viewer : napari.components.ViewerModel
         The viewer whose layers are offered, and in which what was learned is shown.
     """
+
+    title = "Unfold: train"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         form = TrainForm()
@@ -95,9 +98,9 @@ class TrainWidget(StackDock):
         pixel_size = recipe.optics.pixel_size_nm
         stack, width, placement = None, 0, simulation_placement("simulation", pixel_size)
         if self.data.needs_stack():
-            layer = self._need_layer()
+            layer = self.stack.need_layer()
             stack = layers.stack_of_layer(layer, pixel_size)
-            width, placement = stack.shape[2], layers.Placement.of(layer)
+            width, placement = stack.shape[2], self._in_nm(layer, pixel_size)
         truth = self.data.truth(pixel_size)
         self._run = _Run(placement, width, recipe.solver.upsampling, time.monotonic())
         self.learned, self._has_preview = None, False
@@ -139,14 +142,15 @@ class TrainWidget(StackDock):
         self._show_learned(result, "")
 
     def _show_cancelled(self) -> None:
-        if self.learned is None:
+        if self.learned is None or len(self.learned.history) < 2:
+            self.learned = None
             self.panel.show_summary("Cancelled before anything was learned.")
         else:
             self._show_learned(self.learned, "Cancelled; the best so far is kept. ")
 
     def _on_ended(self, outcome: Outcome) -> None:
         super()._on_ended(outcome)
-        if outcome.kind == "failed" and self.learned is not None:
+        if outcome.kind == "failed" and self.learned is not None and self.learned.history[1:]:
             self._show_learned(self.learned, "The best before the error is kept. ")
             self._refresh()
 
@@ -177,6 +181,11 @@ class TrainWidget(StackDock):
         idle = self.runner.state == "idle"
         self.save_button.setEnabled(idle and self.learned is not None)
 
+    def _forget_results(self) -> None:
+        super()._forget_results()
+        # what was learned can still be saved, and says by its name what it is
+        self.plot.clear()
+
     def _input_errors(self) -> list[InputError]:
         errors = super()._input_errors() if self.data.needs_stack() else []
         try:
@@ -197,6 +206,7 @@ class TrainWidget(StackDock):
         last = load_last_settings()
         if last is not None:
             self.form.set_acquisition(last.recipe)
+            self.form.pixel_row.editor.set_value(last.pixel_size_nm)
         if self.stack.layer() is None:
             self.data.source_row.editor.set_value("simulation")
 
@@ -228,7 +238,7 @@ def _gain(learned: Learned) -> str:
 
 def _training(*args: Any, **keywords: Any) -> Job[Any]:
     """Learn, with the slow import of PyTorch in the background thread too."""
-    yield Stage("Loading PyTorch")
+    yield from load("napari_unfold.learning.learn")
     from napari_unfold.learning.learn import learn
 
     return (yield from learn(*args, **keywords))

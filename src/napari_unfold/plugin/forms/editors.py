@@ -7,6 +7,7 @@ emitted on every change.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 _TIFF = "TIFF (*.tif *.tiff)"
 _IMAGES = "Images (*.tif *.tiff *.npy);;All files (*)"
 _LARGEST_INTEGER = 2**31 - 1
+_COMMA_DECIMAL = re.compile(r"[-+]?(?!\d{1,3},\d{3}$)\d*,\d+(e[-+]?\d+)?|[-+]?0,\d+")
 
 
 class NumberEdit(LineEdit):
@@ -62,11 +64,16 @@ def number_text(value: float) -> str:
 
 
 def number_or_text(text: str) -> float | str | None:
-    """Return the number that `text` is, or else the text; None if there is none."""
+    """Return the number that `text` is, or else the text; None if there is none.
+
+    A comma may stand for the decimal point, unless it could part thousands ("1,500").
+    """
+    text = text.strip()
+    plain = text.replace(",", ".") if _COMMA_DECIMAL.fullmatch(text) else text
     try:
-        return float(text)
+        return float(plain)
     except ValueError:
-        return text.strip() or None
+        return text or None
 
 
 class IntegerEdit(SpinBox):

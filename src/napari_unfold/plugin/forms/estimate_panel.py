@@ -78,7 +78,7 @@ class EstimatePanel(QWidget):
         self._pixel, self._psf = pixel_row.editor, psf_row.editor
         self._camera = {row.key.partition(".")[2]: row.editor for row in camera_rows}
         self.estimate: Estimate | None = None
-        self.runner = JobRunner(self)
+        self.runner = JobRunner(self, "Estimate from stack")
         self.button = QPushButton(_BUTTON_TEXT)
         self.all_button = QPushButton("Use all")
         self.stage = message_label(HINT_STYLE)

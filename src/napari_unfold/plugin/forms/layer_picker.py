@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from magicgui.widgets import Widget, create_widget
@@ -30,8 +31,9 @@ class LayerPicker(SectionForm, Generic[_Layer]):
     def __init__(
         self, viewer: ViewerModel, kind: type[Layer], key: str, title: str, tooltip: str
     ) -> None:
-        self._viewer = viewer
-        self.layer_row = Row(key, "Layer", layer_chooser(viewer, kind), tooltip)
+        self._viewer, self.kind = viewer, kind
+        chooser = layer_chooser(viewer, kind, can_be_meant=self._can_be_meant)
+        self.layer_row = Row(key, "Layer", chooser, tooltip)
         super().__init__(title, [self.layer_row])
         self._take_the_likeliest(None)
 
@@ -55,19 +57,21 @@ class LayerPicker(SectionForm, Generic[_Layer]):
             chooser.changed.emit(self.layer())
 
     def _can_be_meant(self, _: _Layer) -> bool:
-        """Whether a layer is not only offered for want of a better one."""
+        """Whether a layer is offered."""
         return True
 
     def _take_the_likeliest(self, chosen: _Layer | None) -> None:
         offered = self.layer_row.editor.choices
-        likely = [layer for layer in offered if self._can_be_meant(layer)]
-        if likely and (chosen not in offered or self.layer() not in likely):
+        if offered and chosen not in offered:
             active = self._viewer.layers.selection.active
-            self.set_layer(active if active in likely else likely[-1])
+            self.set_layer(active if active in offered else offered[-1])
 
 
 def layer_chooser(
-    viewer: ViewerModel, kind: type[Layer], *others: tuple[str, object]
+    viewer: ViewerModel,
+    kind: type[Layer],
+    *others: tuple[str, object],
+    can_be_meant: Callable[[Any], bool] = lambda _: True,
 ) -> ChoiceEdit:
     """Return the choice of a layer of `viewer`.
 
@@ -79,11 +83,15 @@ def layer_chooser(
     kind : type of Layer
     *others : tuple of str and object
         What is offered besides: text and value of each.
+    can_be_meant : callable
+        Which of the layers are offered.
     """
 
     def offered(_: Widget) -> list[tuple[str, object]]:
-        layers = [(layer.name, layer) for layer in viewer.layers if isinstance(layer, kind)]
-        return [*layers, *others]
+        meant = [
+            layer for layer in viewer.layers if isinstance(layer, kind) and can_be_meant(layer)
+        ]
+        return [*((layer.name, layer) for layer in meant), *others]
 
     options = {"widget_type": ChoiceEdit, "choices": offered}
     chooser: Any = create_widget(annotation=kind, options=options)

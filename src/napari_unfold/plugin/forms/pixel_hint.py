@@ -49,9 +49,10 @@ class PixelHint(QWidget):
         self.setVisible(usable and typed != known)
         if isinstance(typed, float):
             self._layer, self._typed = layer, typed
-        self._text.setText(
-            "The layer has no pixel size." if known is None else f"The layer says {known:g} nm."
-        )
+        if known is not None:
+            self._text.setText(f"The layer says {known:g} nm.")
+        elif usable:
+            self._text.setText(f"The layer has no pixel size; {typed:g} nm is what you entered.")
 
     def _apply(self) -> None:
         layers.apply_pixel_size(self._layer, self._typed)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QWidget
 
 from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
-from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label, row_for
+from napari_unfold.plugin.forms.preset_fit import misfit, shadowing
+from napari_unfold.plugin.forms.rows import (
+    HINT_STYLE,
+    WARNING_STYLE,
+    Row,
+    SectionForm,
+    message_label,
+    row_for,
+)
 from napari_unfold.plugin.forms.settings_form import SettingsForm
 from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
@@ -28,7 +36,9 @@ class RecipeForm(SettingsForm):
         super().__init__(parent)
         self.psf_row.may_be_empty = True
         self.psf_row.editor.width_nm.native.setPlaceholderText("estimated")
-        self._presets = {preset.name: preset for preset in presets}
+        self._presets: dict[str, Preset] = {}
+        self._shadowing: set[str] = set()
+        self._keep_presets(presets)
         self._build_method()
         self._build_advanced()
         self.add_sections(self.method, self.advanced)
@@ -46,7 +56,7 @@ class RecipeForm(SettingsForm):
 
     def set_presets(self, presets: list[Preset]) -> None:
         """Offer other presets, keeping the chosen one if it is among them."""
-        self._presets = {preset.name: preset for preset in presets}
+        self._keep_presets(presets)
         self.preset_row.editor.reset_choices()
 
     def preset(self) -> Preset | None:
@@ -72,7 +82,9 @@ class RecipeForm(SettingsForm):
         self.method = SectionForm("Method", [self.fidelity_row, self.preset_row])
         self.preset_text = message_label(HINT_STYLE)
         self.preset_text.show()
-        self.method.add_full_width(self.preset_text)
+        self.preset_warning = message_label(WARNING_STYLE)
+        for label in (self.preset_text, self.preset_warning):
+            self.method.add_full_width(label)
         self.method.add_row(self.upsampling_row)
         self.method.add_row(row_for("solver", "molecule_photons", fields["molecule_photons"]))
         self.fidelity_row.changed.connect(self.preset_row.editor.reset_choices)
@@ -123,7 +135,30 @@ class RecipeForm(SettingsForm):
             row.set_enabled(preset is None)
         self.preset_text.setText(_UNTRAINED_TEXT if preset is None else preset.description)
         self.preset_text.setToolTip("" if preset is None else _provenance(preset))
+        warning = "" if preset is None else self._warning(preset)
+        self.preset_warning.setText(warning)
+        self.preset_warning.setVisible(bool(warning))
         super()._on_changed()
+
+    def _keep_presets(self, presets: list[Preset]) -> None:
+        self._presets = {preset.name: preset for preset in presets}
+        self._shadowing = shadowing(presets)
+
+    def _warning(self, preset: Preset) -> str:
+        said = []
+        if preset.name in self._shadowing:
+            said.append("This preset of yours replaces the shipped one of the same name.")
+        pixel, psf = self.pixel_row.editor.value, self.psf_row.editor.value.get("psf_sigma_nm")
+        known = isinstance(pixel, float) and isinstance(psf, float) and pixel > 0
+        said.append(
+            misfit(
+                preset,
+                self.fidelity_row.editor.value,
+                self.upsampling_row.editor.value,
+                psf / pixel if known else None,
+            )
+        )
+        return " ".join(filter(None, said))
 
 
 def _provenance(preset: Preset) -> str:

@@ -36,6 +36,7 @@ QCollapsible > QPushButton:hover { background: rgba(128, 128, 128, 40); }
 ERROR_STYLE = "color: #e8504a; font-size: 9pt;"
 _LABEL_WIDTH = 96
 HINT_STYLE = "color: #868c96; font-size: 9pt;"
+WARNING_STYLE = "color: #d99a2b; font-size: 9pt;"
 
 # magicgui's map from types to widgets, with our own in it; other plugins keep theirs
 EDITORS = TypeMap()
@@ -113,9 +114,16 @@ class Row:
         return field == self.key or field.startswith(f"{self.key}.")
 
     def show_error(self, text: str) -> None:
-        """Show `text` in red under the editor; the empty text shows nothing."""
+        """Show `text` under the editor, in red if something wrong stands there; or nothing."""
+        self.error.setStyleSheet(HINT_STYLE if self.is_empty() else ERROR_STYLE)
         self.error.setText(text)
         self.error.setVisible(bool(text))
+
+    def is_empty(self) -> bool:
+        """Whether nothing was entered or chosen yet."""
+        value = self.editor.value
+        values = value.values() if isinstance(value, dict) else [value]
+        return all(value is None for value in values)
 
     def show(self, visible: bool) -> None:
         """Show the setting, or hide it while it does not apply."""

@@ -26,6 +26,8 @@ from napari_unfold.settings.explain import checked
 from napari_unfold.settings.microscope import EXCESS_NOISE, Background, Camera, Optics
 from napari_unfold.settings.recipe import Recipe
 
+_ACQUISITION = {"optics", "camera"}
+
 
 class SettingsForm(QWidget):
     """Optics, camera, background and device, to which each job adds sections of its own.
@@ -69,6 +71,11 @@ class SettingsForm(QWidget):
             "<qt>Where to compute: 'auto' takes a GPU if there is one.</qt>",
         )
         self.sections: list[SectionForm] = []
+        self._own: dict[Row, Any] = {}
+        """What the user has entered, while a sample is shown."""
+        self._own_pixel_size: Any = None
+        self._pixel_size_is_the_layers = False
+        self.pixel_row.changed.connect(self._on_pixel_size)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -143,7 +150,54 @@ class SettingsForm(QWidget):
 
     def set_acquisition(self, recipe: Recipe) -> None:
         """Show the optics and the camera of `recipe`, and leave all else."""
-        self._show(recipe, {"optics", "camera"})
+        self._show(recipe, _ACQUISITION)
+
+    def show_sample(self, recipe: Recipe | None) -> None:
+        """Show optics and camera of a sample; None for the user's own, as they were before."""
+        if recipe is not None:
+            self._own = self._own or {
+                row: row.editor.value
+                for row in self._acquisition_rows()
+                if row is not self.pixel_row
+            }
+            self.adopt_pixel_size(recipe.optics.pixel_size_nm)
+            self.set_acquisition(recipe)
+            self._pixel_size_is_the_layers = True
+            return
+        own, self._own = self._own, {}
+        for row, value in own.items():
+            row.editor.set_value(Optics.model_construct(**value) if row is self.psf_row else value)
+        self._show_excess_noise()
+
+    def adopt_pixel_size(self, known_nm: float | None) -> None:
+        """Show the pixel size that a layer states; None for what the user has entered."""
+        own = self.own_pixel_size()
+        if known_nm is not None:
+            self.pixel_row.editor.set_value(known_nm)
+        elif self._pixel_size_is_the_layers:
+            self.pixel_row.editor.set_value(own)
+        self._own_pixel_size = own
+        self._pixel_size_is_the_layers = known_nm is not None
+
+    def own_pixel_size(self) -> Any:
+        """Return the pixel size that the user has entered, whatever the layer says; or None."""
+        is_layers = self._pixel_size_is_the_layers
+        return self._own_pixel_size if is_layers else self.pixel_row.editor.value
+
+    def own_value(self) -> Recipe | None:
+        """Return the settings with the user's own microscope, or None if they are not usable."""
+        raw = self.raw()
+        for row, value in self._own.items():
+            section, _, name = row.key.partition(".")
+            raw[section].pop(name, None)
+            values = value if isinstance(value, dict) else {name: value}
+            raw[section].update({name: v for name, v in values.items() if v is not None})
+        if isinstance(own := self.own_pixel_size(), float):
+            raw["optics"]["pixel_size_nm"] = own
+        try:
+            return validated({name: raw[name] for name in Recipe.model_fields if name in raw})
+        except InputError:
+            return None
 
     def device(self) -> Device:
         """Return the chosen device."""
@@ -177,6 +231,13 @@ class SettingsForm(QWidget):
             else:
                 row.editor.set_value(getattr(getattr(recipe, section), name))
         self._show_excess_noise()
+
+    def _acquisition_rows(self) -> list[Row]:
+        return [row for row in self.rows if row.key.partition(".")[0] in _ACQUISITION]
+
+    def _on_pixel_size(self) -> None:
+        # typed, unless `adopt_pixel_size` says otherwise
+        self._pixel_size_is_the_layers = False
 
     def _row_of(self, error: UnfoldError) -> Row | None:
         owners = [row for row in self.rows if row.owns(error)]

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 
+from napari_unfold.errors import InputError
 from napari_unfold.plugin.forms.editors import FramesEdit
+from napari_unfold.plugin.forms.first_steps import FirstSteps
 from napari_unfold.plugin.forms.layer_picker import LayerPicker
 from napari_unfold.plugin.forms.rows import Row
+from napari_unfold.plugin.layers import is_result, stack_of_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -44,8 +47,30 @@ class StackPicker(LayerPicker["Image"]):
             "<qt>First and last frame to use, counted from 0 as on the slider.</qt>",
         )
         self.add_row(self.frames_row)
+        self.first_steps = FirstSteps(viewer)
+        self.add_full_width(self.first_steps)
         self.layer_row.changed.connect(self._on_layer)
         self._on_layer()
+
+    def need_layer(self) -> Image:
+        """Return the chosen layer.
+
+        Raises
+        ------
+        InputError
+            If there is none; it says what is wrong with an image that is no stack.
+        """
+        layer = self.layer()
+        if layer is not None:
+            return layer
+        for other in reversed(self._viewer.layers):
+            if isinstance(other, self.kind) and not is_result(other):
+                stack_of_layer(other)
+        raise InputError(
+            "there is no frame stack yet",
+            "Open a recording, or one of the samples",
+            field="stack",
+        )
 
     def frames(self) -> slice:
         """Return the chosen frames."""
@@ -53,10 +78,13 @@ class StackPicker(LayerPicker["Image"]):
         return frames
 
     def _can_be_meant(self, layer: Image) -> bool:
-        return layer.ndim >= 3 and not layer.rgb
+        # neither flat images nor what this plugin made of a stack
+        return layer.ndim >= 3 and not layer.rgb and not is_result(layer)
 
     def _on_layer(self) -> None:
         layer = self.layer()
+        self.first_steps.setVisible(layer is None)
+        self.frames_row.show(layer is not None)
         if layer is self._frames_of:
             return
         self._frames_of = layer

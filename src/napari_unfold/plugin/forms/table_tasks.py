@@ -41,12 +41,15 @@ class TaskResult:
         To be shown in the dock.
     curve : DataFrame, optional
         What the chart shows, to be saved.
+    is_next : bool
+        Whether new localizations take the place of those they were made from.
     """
 
     summary: str
     layers: list[LayerData] = field(default_factory=list)
     chart: Chart | None = None
     curve: pd.DataFrame | None = None
+    is_next: bool = True
 
 
 @dataclass(frozen=True)

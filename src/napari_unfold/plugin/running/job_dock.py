@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError, UnfoldError
 from napari_unfold.jobs import Event, Job
+from napari_unfold.plugin.associate import associate_tables
 from napari_unfold.plugin.forms.rows import sentence
 from napari_unfold.plugin.running.panel import JobPanel
 from napari_unfold.plugin.running.runner import JobRunner, Outcome
@@ -31,11 +32,14 @@ class JobDock(QWidget):
         What Run does.
     """
 
+    title = "Unfold"
+    """What napari calls the job."""
+
     def __init__(self, napari_viewer: ViewerModel, run_tooltip: str = "") -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._job_error: UnfoldError | None = None
-        self.runner = JobRunner(self)
+        self.runner = JobRunner(self, self.title)
         self.panel = JobPanel(run_tooltip)
         self.runner.event.connect(self._on_event)
         self.runner.ended.connect(self._on_ended)
@@ -51,10 +55,13 @@ class JobDock(QWidget):
 
     def run(self) -> None:
         """Start the job."""
+        self._start(self._prepare)
+
+    def _start(self, prepare: Callable[[], Job[Any]]) -> None:
         self.panel.clear()
         self._job_error = None
         try:
-            self.runner.start(self._prepare())
+            self.runner.start(prepare())
         except UnfoldError as error:
             self._fail(error)
             return
@@ -147,6 +154,11 @@ class JobDock(QWidget):
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         """Catch up with what happened to the layers while the widget was hidden."""
         self.reset_choices()
+        if associate_tables():
+            show_info(
+                "Localization tables (CSV) now open when they are dropped. "
+                "Preferences > Plugins > File extension readers takes that back."
+            )
         super().showEvent(event)
 
     def _lay_out(self, *inputs: QWidget) -> QVBoxLayout:

@@ -58,7 +58,7 @@ class JobPanel(QWidget):
 
     def clear(self) -> None:
         """Forget the previous job."""
-        self.bar.setRange(0, 0)
+        self.bar.setRange(0, _BAR_STEPS)
         self.stage.setText("Starting")
         for label in (self.notes, self.error, self.summary):
             _show(label, "")
@@ -68,7 +68,7 @@ class JobPanel(QWidget):
         if isinstance(event, Stage):
             self._stage_text, self._stage_start = event.text, time.monotonic()
             self.stage.setText(event.text)
-            self.bar.setRange(0, 0)
+            self.bar.setRange(0, _BAR_STEPS)
         elif isinstance(event, Progress):
             self.bar.setRange(0, _BAR_STEPS)
             self.bar.setValue(round(_BAR_STEPS * event.done / max(event.total, 1)))
@@ -79,6 +79,11 @@ class JobPanel(QWidget):
     def show_error(self, text: str) -> None:
         """Show `text` in red, or nothing."""
         _show(self.error, text)
+
+    def forget_note(self, text: str) -> None:
+        """Take a note away that is said elsewhere."""
+        kept = [line for line in self.notes.text().split("\n") if line != text]
+        _show(self.notes, "\n".join(kept))
 
     def show_summary(self, text: str) -> None:
         """Show how the job ended."""

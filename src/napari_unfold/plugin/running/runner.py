@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
@@ -48,6 +49,12 @@ class Outcome:
 class JobRunner(QObject):
     """One job at a time, in a background thread.
 
+    Parameters
+    ----------
+    parent : QObject, optional
+    title : str
+        What napari calls the job when its window is closed meanwhile.
+
     Signals
     -------
     event : Event
@@ -59,8 +66,9 @@ class JobRunner(QObject):
     event = Signal(object)
     ended = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, title: str = "a computation") -> None:
         super().__init__(parent)
+        self._title = title
         self._worker: GeneratorWorker | None = None
         self._job: Job[Any] | None = None
         self._error: UnfoldError | None = None
@@ -86,7 +94,7 @@ class JobRunner(QObject):
             raise UnfoldError("a job is still running", "Cancel it, or wait until it is done")
         self._job, self._error, self._returned, self._cancelling = job, None, [], False
         self._worker = create_worker(
-            guarded,
+            _Named(self._title),
             job,
             _connect={
                 "yielded": self._on_event,
@@ -141,6 +149,22 @@ def guarded(job: Job[T]) -> Job[T]:
         raise
     except Exception as error:
         raise as_unfold_error(error) from error
+
+
+class _Named(partial[Any]):
+    """`guarded` under a name for people: napari asks about it before its window closes."""
+
+    title: str
+
+    def __new__(cls, title: str) -> Self:
+        """Name a job."""
+        self = super().__new__(cls, guarded)
+        self.title = title
+        return self
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.title
 
 
 def as_unfold_error(error: BaseException) -> UnfoldError:

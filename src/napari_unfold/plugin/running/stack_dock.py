@@ -38,6 +38,7 @@ class StackDock(JobDock):
         self.settings: SettingsForm = form
         self.stack.layer_changed.connect(self._on_layer)
         self.stack.changed.connect(self._on_edited)
+        self.stack.first_steps.failed.connect(self._fail)
         self.settings.changed.connect(self._on_edited)
         self.settings.pixel_hint.applied.connect(self._viewer.reset_view)
         self.settings.estimates.requested.connect(self.estimate)
@@ -54,7 +55,7 @@ class StackDock(JobDock):
         """Estimate optics and camera from the stack, in the background; offer the values."""
         panel = self.settings.estimates
         try:
-            stack = layers.stack_of_layer(self._need_layer())
+            stack = layers.stack_of_layer(self.stack.need_layer())
             panel.start(_estimation(stack, panel.camera(), self.stack.frames()))
         except UnfoldError as error:
             panel.show_error(sentence(error))
@@ -67,7 +68,9 @@ class StackDock(JobDock):
     def _input_errors(self) -> list[InputError]:
         """Return what stands in the way of a run, besides the form."""
         try:
-            layers.stack_of_layer(self._need_layer())
+            layer = self.stack.need_layer()
+            layers.stack_of_layer(layer)
+            layers.pixel_size_nm(layer)
         except InputError as error:
             return [error]
         return []
@@ -86,16 +89,6 @@ class StackDock(JobDock):
 
     # ---- the layer
 
-    def _need_layer(self) -> Image:
-        layer = self.stack.layer()
-        if layer is None:
-            raise InputError(
-                "there is no frame stack yet",
-                "Open a file, or choose File > Open Sample > napari-unfold",
-                field="stack",
-            )
-        return layer
-
     def _on_layer(self) -> None:
         if self._followed is not None:
             self._followed.events.scale.disconnect(self._adopt_pixel_size)
@@ -105,16 +98,26 @@ class StackDock(JobDock):
         if self._followed is not None:
             self._followed.events.scale.connect(self._adopt_pixel_size)
             self._followed.events.units.connect(self._adopt_pixel_size)
-            known = layers.acquisition_of(self._followed)
-            if known is not None:
-                self.settings.set_acquisition(known)
+        sample = None if self._followed is None else layers.acquisition_of(self._followed)
+        self.settings.show_sample(sample)
+        if self.runner.state == "idle":
+            self._forget_results()
         self._adopt_pixel_size()
 
     def _adopt_pixel_size(self, *_: object) -> None:
-        known = stated_pixel_size(self.stack.layer())
-        if known is not None:
-            self.settings.pixel_row.editor.set_value(known)
+        self.settings.adopt_pixel_size(stated_pixel_size(self.stack.layer()))
         self._on_edited()
+
+    def _in_nm(self, layer: Image, pixel_size: float) -> layers.Placement:
+        """Return the place of a stack; one of unknown size is given that of the form first."""
+        if layers.pixel_size_nm(layer) is None:
+            layers.apply_pixel_size(layer, pixel_size)
+            self._viewer.reset_view()
+        return layers.Placement.of(layer)
+
+    def _forget_results(self) -> None:
+        """Take away what is said and drawn of another stack."""
+        self.panel.clear()
 
 
 def _estimation(*args: Any) -> Job[Any]:

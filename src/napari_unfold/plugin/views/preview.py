@@ -36,7 +36,14 @@ class LivePreview:
             return
         from napari.layers import Image
 
-        data, keywords, _ = layers.image_layer(image, upsampling, placement, name="preview")
+        data, keywords, _ = layers.image_layer(
+            image,
+            upsampling,
+            placement,
+            name="preview",
+            metadata={layers.METADATA_KEY: {}},
+            blending="additive",
+        )
         self._layer = self._viewer.add_layer(Image(data, **keywords))
 
     def remove(self) -> None:

@@ -1,0 +1,142 @@
+"""The frames that are done, from which there is a result at any time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_unfold.estimation.bad_frames import FrameCheck
+from napari_unfold.files.presets import Preset
+from napari_unfold.files.stacks import Stack
+from napari_unfold.jobs import Job, Note, Stage, translated
+from napari_unfold.localization.fit_quality import FitQuality
+from napari_unfold.localization.follow import Chunk
+from napari_unfold.reconstruction.prepare import Setup
+from napari_unfold.reconstruction.result import Reconstruction
+from napari_unfold.reconstruction.through_time import ThroughTime
+from napari_unfold.reconstruction.verdict import verdict
+from napari_unfold.settings.recipe import Recipe
+
+T = TypeVar("T")
+
+
+@dataclass
+class SoFar:
+    """Collects what batches of frames tell.
+
+    A run may be stopped anywhere; `finish` then takes up what was left half-done.
+
+    Attributes
+    ----------
+    stack : Stack
+    given : Recipe
+        As the user gave it.
+    preset : Preset, optional
+    setup : Setup
+    check : FrameCheck
+    told : list of str
+        Notes of the run.
+    started : float
+        By `time.monotonic`.
+    done : int
+        Frames of those that are used.
+    """
+
+    stack: Stack
+    given: Recipe
+    preset: Preset | None
+    setup: Setup
+    check: FrameCheck
+    told: list[str]
+    started: float
+    done: int = 0
+    _quality: FitQuality = field(default_factory=FitQuality)
+
+    def __post_init__(self) -> None:
+        self._light = np.zeros(self.setup.grid.fine_shape, dtype=np.float64)
+        self._collected = ThroughTime(self.setup.localizer, self.setup.recipe.localization.follow)
+        self._unfinished: Generator[float, None, Any] | None = None
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """Mean over the frames."""
+        return np.asarray(self._light / self.done, dtype=np.float32)
+
+    def add(self, x: NDArray[np.float32], chunk: Chunk) -> Generator[float, None, None]:
+        """Take in the next frames; yields now and then the share of the work that is done."""
+        self._light += x.sum(axis=0, dtype=np.float64)
+        self._quality += chunk.found.quality
+        self.done += len(x)
+        self._unfinished = self._collected.push(chunk)
+        yield from _without_closing(self._unfinished)
+        self._unfinished = None
+
+    def finish(self) -> Job[Reconstruction]:
+        """Return the result of the frames that are done."""
+        frames = len(self.check.kept)
+        if self.done < frames:
+            yield Stage(f"Keeping the {self.done} finished frames")
+            self.told.append(f"Cancelled after {self.done} of {frames} frames")
+            yield Note(self.told[-1])
+        elif self._collected.is_following:
+            yield Stage("Following molecules through the last frames")
+        table = yield from translated(self._end(), _silent)
+        table["frame"] = self.check.kept[table["frame"]]
+        first, last = self.check.span[0], int(self.check.kept[self.done - 1]) + 1
+        span = self.check.span if self.done == frames else (first, last)
+        left_out = {t: reason for t, reason in self.check.left_out.items() if t < span[1]}
+        if self._collected.note:
+            self.told.append(self._collected.note)
+            yield Note(self._collected.note)
+        gaussian = self.given.optics.psf_image is None
+        judged = verdict(self._quality, self.done, len(left_out), gaussian)
+        self.told.append(judged.summary)
+        yield Note(judged.summary)
+        seconds = time.monotonic() - self.started
+        record = self.setup.record(self.stack, self.preset, len(table), seconds)
+        seen = self.setup.seen
+        return Reconstruction(
+            image=self.image,
+            localizations=table,
+            background=seen.background,
+            molecule_photons=seen.molecule_photons,
+            pixel_size_nm=self.given.optics.pixel_size_nm,
+            upsampling=self.setup.grid.upsampling,
+            recipe=self.setup.recipe,
+            record={
+                **record,
+                "given": self.given.model_dump(mode="json"),
+                "stack": {**record["stack"], "frames": list(span)},
+                "frames_asked": list(self.check.span),
+                "frames_left_out": {str(t): reason for t, reason in left_out.items()},
+                "verdict": judged.record(),
+            },
+        )
+
+    def _end(self) -> Generator[float, None, pd.DataFrame]:
+        if self._unfinished is not None:
+            yield from _without_closing(self._unfinished)
+        self._unfinished = self._collected.finish()
+        table: pd.DataFrame = yield from _without_closing(self._unfinished)
+        return table
+
+
+def _without_closing(generator: Generator[float, None, T]) -> Generator[float, None, T]:
+    """Run a generator, and leave it as it is when stopped, so that it can go on."""
+    while True:
+        try:
+            share = next(generator)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield share
+
+
+def _silent(share: float) -> None:
+    """Say nothing of the share of the work that is done; the caller may stop here."""
