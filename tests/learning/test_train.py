@@ -19,6 +19,7 @@ from napari_unfold.jobs import Checkpoint, Metric, Metrics, Note, Pulse, run_to_
 from napari_unfold.learning.appraisal import TrainingSet, worth
 from napari_unfold.learning.learn import Learned, learn, truth_images
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
+from napari_unfold.learning.schedules import scheduled
 from napari_unfold.learning.train import train
 from napari_unfold.settings.microscope import Background, Camera
 from napari_unfold.settings.recipe import Recipe, Solver
@@ -51,8 +52,9 @@ def some_frames(n=6, side=12, molecules=6, seed=0):
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("run", [checkpointed, unrolled])
 @pytest.mark.parametrize("coupling", [None, 0.0, 3.0])
+@pytest.mark.parametrize("varied", [False, True])
 def test_saving_memory_and_time_changes_neither_output_nor_gradient(
-    run, coupling, fidelity, penalty
+    run, coupling, fidelity, penalty, varied
 ):
     _, frames = some_frames(4)
     follows = None if coupling is None else torch.tensor([True, True, False, True])
@@ -60,6 +62,9 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(
     parameters = classical_parameters(
         operator, PHOTONS, 5.0, fidelity=fidelity, penalty=penalty, iterations=23
     ).model_copy(update={"coupling": coupling or 0.0})
+    if varied:
+        steps = {"reserve_pixels": 0.4, "step_sizes": [0.8] * 23}
+        parameters = scheduled(parameters.model_copy(update=steps))
     gradients = []
     for any_run in (UnfoldedNetwork.forward, run):
         network = UnfoldedNetwork(operator, parameters, dtype=torch.float64)

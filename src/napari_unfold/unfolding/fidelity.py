@@ -51,6 +51,12 @@ class Fidelity(ABC):
         """Return the derivative of `residual` by the light."""
 
     @abstractmethod
+    def curvature_bound(
+        self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+    ) -> torch.Tensor:
+        """Return a positive image, nowhere below `curvature`, by which steps can be chosen."""
+
+    @abstractmethod
     def safe_step(self, background_photons: float, weight: float) -> float:
         """Return the step with which an operator of norm one converges.
 

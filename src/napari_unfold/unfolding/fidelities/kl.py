@@ -47,6 +47,13 @@ class KLFidelity(Fidelity):
         """``y / (A x + b)^2`` where there is light."""
         return y.clamp(min=0.0) * (light > 0) / (light.clamp(min=0.0) + b).square()
 
+    def curvature_bound(
+        self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+    ) -> torch.Tensor:
+        """``max(y, A x + b) / (A x + b)^2``, the expected curvature where it is the larger one."""
+        mean = light.clamp(min=0.0) + b
+        return torch.maximum(y, mean) / mean.square()
+
     def safe_step(self, background_photons: float, weight: float) -> float:
         """``b / (1 + lambda)``.
 
