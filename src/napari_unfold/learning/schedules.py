@@ -8,19 +8,28 @@ parameter is positive, and a change of 0.1 is one of ten percent, whatever the p
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from napari_unfold.jobs import Check
 from napari_unfold.learning.appraisal import FRAMES_AT_ONCE, TrainingSet
-from napari_unfold.learning.losses import Loss
+from napari_unfold.learning.losses import LocalizationLoss, Loss, TolerantLoss
 from napari_unfold.unfolding.backward import unrolled
 from napari_unfold.unfolding.inference import final_iterate
+from napari_unfold.unfolding.metric import RESERVE_PIXELS
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import MAX_COUPLING, NetworkParameters
+from napari_unfold.unfolding.penalty import penalty_named
 
 KNOTS = 6
+BEGINNING = 0.6
+"""Share of the iterations, and of the learning steps, after which nothing is special any more."""
+
+FIRST_SOFTNESS = 2.0
+"""Softness of the first learning step, in units of that of the loss."""
+
 RATE = 0.1
 """Change of a logarithm in one learning step, at first; it falls to a tenth of that."""
 
@@ -59,12 +68,35 @@ def interpolation(iterations: int, knots: int = KNOTS) -> torch.Tensor:
 
 
 def scheduled(parameters: NetworkParameters) -> NetworkParameters:
-    """Return the same parameters with a schedule, as yet constant, for all that may have one."""
-    ones = [1.0] * parameters.iterations
-    names = ("weight", *parameters.penalty_parameters)
+    """Return classical parameters for a network that will have schedules.
+
+    Its steps suit every pixel, the weight is the same all over, and the penalty begins as one that
+    does not yet decide where there is light, which takes the place of iterations with the l1 norm.
+    """
+    if parameters.reserve_pixels is not None:
+        return parameters
+    iterations = parameters.iterations
+    passed = torch.linspace(0.0, 1.0, iterations)
+    early = (1.0 - passed / BEGINNING).clamp(min=0.0)
+    schedules = {"weight": [1.0] * iterations}
+    for name, learnable in penalty_named(parameters.penalty).learnables().items():
+        schedules[name] = (learnable.early**early).tolist()
     return parameters.model_copy(
-        update={"schedules": dict.fromkeys(names, ones) | parameters.schedules}
+        update={
+            "step_sizes": [1.0] * iterations,
+            "reserve_pixels": RESERVE_PIXELS,
+            "l1_iterations": 0,
+            "schedules": schedules,
+        }
     )
+
+
+def softened(loss: Loss, share: float) -> Loss:
+    """Return a loss for the learning step after a `share` of all: softer at first, then itself."""
+    if not isinstance(loss, LocalizationLoss | TolerantLoss):
+        return loss
+    factor = FIRST_SOFTNESS ** max(0.0, 1.0 - share / BEGINNING)
+    return replace(loss, softness=min(factor * loss.softness, 0.9))
 
 
 class ScheduleLearner:
@@ -96,7 +128,7 @@ class ScheduleLearner:
         self.network, self.start, self.training, self.loss = network, start, training, loss
         self.steps, self.done = steps, 0
         self.rate, self.restarts = RATE, RESTARTS
-        self.choice = torch.Generator().manual_seed(seed)
+        self.seed = seed
         self.to_iterations = interpolation(start.iterations, min(KNOTS, start.iterations))
         self._begin(start)
 
@@ -176,10 +208,11 @@ class ScheduleLearner:
         That is not a number, and nothing is changed, where the network diverged.
         """
         network, values = self.network, self._put()
+        share = min(self.done / max(self.steps - 1, 1), 1.0)
         network.zero_grad()
         value = self._some_frames().loss(
             lambda p: unrolled(network, p.y, p.b, check, p.follows),
-            self.loss, network.threshold, backward=True,
+            softened(self.loss, share), network.threshold, backward=True,
         )  # fmt: skip
         self.optimizer.zero_grad()
         gradients = {name: network.get_parameter(name).grad for name in values}
@@ -187,7 +220,6 @@ class ScheduleLearner:
         if not all(torch.isfinite(gradient).all() for gradient in known.values()):
             return math.nan
         torch.autograd.backward([values[n] for n in known], list(known.values()))
-        share = min(self.done / max(self.steps - 1, 1), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * 0.1**share
         self.optimizer.step()
@@ -204,7 +236,8 @@ class ScheduleLearner:
         room = len(self.training) - FRAMES_AT_ONCE
         if room <= 0:
             return self.training
-        first = int(torch.randint(room + 1, (1,), generator=self.choice))
+        choice = torch.Generator().manual_seed(1000 * self.seed + self.done)
+        first = int(torch.randint(room + 1, (1,), generator=choice))
         return self.training[first : first + FRAMES_AT_ONCE]
 
     def is_stalled(self) -> bool:
@@ -219,3 +252,33 @@ class ScheduleLearner:
         self.rate *= CAUTION
         self._begin(parameters)
         return True
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on as if nothing had happened, ready for JSON."""
+        knots = {name: curve.knots.tolist() for name, curve in self.curves.items()}
+        moments = [
+            {name: value.tolist() for name, value in self.optimizer.state[p].items()}
+            for group in self.optimizer.param_groups
+            for p in group["params"]
+            if p in self.optimizer.state
+        ]
+        return {
+            "knots": knots, "log_support": self.log_support.item(), "moments": moments,
+            "rate": self.rate, "restarts": self.restarts, "done": self.done,
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.rate, self.restarts, self.done = state["rate"], state["restarts"], state["done"]
+        self._begin(self.start)
+        with torch.no_grad():
+            for name, curve in self.curves.items():
+                curve.knots.copy_(torch.tensor(state["knots"][name], dtype=torch.float64))
+            self.log_support.fill_(state["log_support"])
+        learned = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for p, moments in zip(learned, state["moments"], strict=False):  # none before the first
+            self.optimizer.state[p] = {
+                name: torch.tensor(value, dtype=torch.float32 if name == "step" else p.dtype)
+                for name, value in moments.items()
+            }
+        self._put()

@@ -41,7 +41,8 @@ def best_start(
     few = training[:FRAMES]
     best, best_worth = like, -math.inf
     fidelity = fidelity_named(like.fidelity)
-    points = list(product(fidelity.starting_weights, fidelity.starting_steps))
+    steps = fidelity.starting_steps if like.reserve_pixels is None else (1.0,)
+    points = list(product(fidelity.starting_weights, steps))
     for i, (weight, multiple) in enumerate(points):
         trial = _classical(operator, like, weight, multiple)
         network = UnfoldedNetwork(operator, trial, dtype=few.y.dtype, device=few.y.device)
@@ -63,7 +64,10 @@ def best_start(
 def _classical(
     operator: ForwardOperator, like: NetworkParameters, weight: float, multiple: float
 ) -> NetworkParameters:
-    """Classical parameters with another weight, and steps of a multiple of the safe ones."""
+    """Classical parameters with another weight, and steps of a multiple of the safe ones.
+
+    Where steps suit every pixel, they and the schedules stay as they are.
+    """
     classical = classical_parameters(
         operator,
         like.reference.molecule_photons,
@@ -73,5 +77,7 @@ def _classical(
         iterations=like.iterations,
         weight=weight,
     )
+    if like.reserve_pixels is not None:
+        return like.model_copy(update={"weight": classical.weight})
     steps = [multiple * step for step in classical.step_sizes]
     return classical.model_copy(update={"step_sizes": steps})
