@@ -1,86 +1,216 @@
-"""Speed and memory: `make bench-speed`.
+"""Speed: `make bench-speed`, or `python benchmarks/speed.py --against COMMIT` beside an old commit.
 
-Everything is measured in one run, as ratios to the reference form of the network where there is
-one; the absolute numbers are those of the machine it runs on.
+Frames are simulated: molecules of 500 to 2500 photons anywhere, background 20, PSF sigma 1.1 pixels
+of 100 nm, q = 4; *sparse* has 0.3 molecules per um2 and *dense* 5. All is measured in one run and
+on the same frames; every figure is the median of some runs. Another commit is checked out into a
+folder of its own and measured in turn with this one.
+
+    network     frames a second through the network alone, with 300 iterations
+    core ms     milliseconds of processor time a frame, whatever else the machine is doing; their
+                ratio is given
+    us / um2    the same per square micrometre: flat if the cost goes with the area
+    job         seconds of `napari-unfold reconstruct`, the start of the program included
 """
 
 from __future__ import annotations
 
-import resource
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from statistics import median
 
-import numpy as np
-import torch
-from scenes import Scene
-
-from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
-from napari_unfold.files.stacks import Stack, as_stack
-from napari_unfold.imaging.forward import SeparableOperator
-from napari_unfold.jobs import run_to_end
-from napari_unfold.reconstruction.reconstruct import reconstruct
-from napari_unfold.settings.recipe import Recipe
-from napari_unfold.simulation.scenes import simulate
-from napari_unfold.unfolding.classical import classical_parameters
-from napari_unfold.unfolding.inference import iterates_in_place
-from napari_unfold.unfolding.network import UnfoldedNetwork
+ROOT = Path(__file__).parents[1]
+DENSITIES_PER_UM2 = {"sparse": 0.3, "dense": 5.0}
+FRAMES = {64: 64, 128: 16, 256: 4, 2048: 1}
+JOB_FRAMES = {("sparse", 64): 200, ("sparse", 256): 12, ("dense", 64): 32}
+SLOW = {("sparse", 2048), ("dense", 2048)}
+"""Not for an old commit: more than ten minutes a frame."""
+PIXEL_UM, SIGMA_PX, UPSAMPLING, ITERATIONS = 0.1, 1.1, 4, 300
+PHOTONS, BACKGROUND, OFFSET_ADU = 1500.0, 20.0, 100
 
 
-def seconds(function: Callable[[], object], repeats: int = 3) -> float:
-    """Shortest of a few runs."""
-    times = []
+def typical_seconds(function: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median time and processor time of some runs, after one that does not count."""
+    function()
+    walls, cores = [], []
     for _ in range(repeats):
-        started = time.perf_counter()
+        wall, core = time.perf_counter(), time.process_time()
         function()
-        times.append(time.perf_counter() - started)
-    return min(times)
+        walls.append(time.perf_counter() - wall)
+        cores.append(time.process_time() - core)
+    return median(walls), median(cores)
 
 
-def fast_form_against_reference() -> None:
-    """Print the time of both forms of the network for one frame of 64 x 64."""
-    operator = SeparableOperator((64, 64), 4, 1.1)
-    network = UnfoldedNetwork(operator, classical_parameters(operator, 1500, 20, iterations=100))
-    y, b = torch.rand(4, 64, 64) * 100, torch.full((64, 64), 20.0)
+def frames_of(kind: str, side: int, n_frames: int):  # type: ignore[no-untyped-def]
+    """Simulate frames in photons."""
+    import numpy as np
+    import torch
 
-    def reference() -> None:
-        with torch.no_grad():
-            network(y, b)
+    from napari_unfold.imaging.forward import SeparableOperator
 
-    def fast() -> None:
-        for _ in iterates_in_place(network, y, b):
-            pass
-
-    slow, quick = (1000 * seconds(f) / 400 for f in (reference, fast))
-    print(f"network, ms per frame and iteration: reference {slow:.3f}, in place {quick:.3f}, "
-          f"ratio {slow / quick:.1f}")  # fmt: skip
-
-
-def whole_job() -> None:
-    """Print frames per second of the whole job, for frames of several sizes."""
-    preset = load_preset(DEFAULT_PRESET)
-    for side, frames in ((32, 64), (64, 32), (128, 8), (256, 2)):
-        made = simulate("random", frames=frames, shape=(side, side), density_per_um2=2)
-        recipe = made.recipe.model_copy(update={"localization": preset.localization})
-        took = seconds(lambda: run_to_end(reconstruct(as_stack(made.stack), recipe, preset)), 2)  # noqa: B023
-        print(f"whole job, {side} x {side}, 2 molecules per um2: {frames / took:.1f} frames/s")
+    rng = np.random.default_rng(side)
+    operator = SeparableOperator((side, side), UPSAMPLING, SIGMA_PX)
+    frames = np.empty((n_frames, side, side), np.float32)
+    for frame in frames:
+        x = torch.zeros(side * UPSAMPLING, side * UPSAMPLING)
+        n = rng.poisson(DENSITIES_PER_UM2[kind] * (side * PIXEL_UM) ** 2)
+        rows, columns = rng.integers(0, len(x), (2, n))
+        x[rows, columns] = torch.as_tensor(rng.uniform(500, 2500, n), dtype=x.dtype)
+        frame[:] = rng.poisson((operator.forward(x) + BACKGROUND).numpy())
+    return frames, operator
 
 
-def memory() -> None:
-    """Print the growth of the process from a short to a long stack."""
-    frame = Scene("random", 1.0, frames=1).simulate(0).stack[0, :24, :24]
-    preset = load_preset(DEFAULT_PRESET)
-    recipe: Recipe = Scene("random", 1.0).simulate(0).recipe
-    peaks = []
-    for n in (100, 1000):
-        stack = Stack(
-            "long", (n, *frame.shape), frame.dtype, lambda i, j: np.repeat(frame[None], j - i, 0)
-        )
-        run_to_end(reconstruct(stack, recipe, preset))
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    print(f"memory: {peaks[0]:.0f} MB after 100 frames, {peaks[1]:.0f} MB after 1000 frames")
+def network_seconds(kind: str, side: int, n_frames: int, repeats: int) -> tuple[float, float]:
+    """Time and processor time of the network for one frame."""
+    import torch
+
+    from napari_unfold.unfolding.classical import classical_parameters
+    from napari_unfold.unfolding.inference import final_iterate
+    from napari_unfold.unfolding.network import UnfoldedNetwork
+
+    frames, operator = frames_of(kind, side, n_frames)
+    parameters = classical_parameters(
+        operator, PHOTONS, BACKGROUND, iterations=ITERATIONS, weight=0.1
+    )
+    network = UnfoldedNetwork(operator, parameters)
+    y = torch.as_tensor(frames)
+    b = torch.full_like(y, BACKGROUND)
+    wall, core = typical_seconds(lambda: final_iterate(network, y, b), repeats)
+    return wall / n_frames, core / n_frames
+
+
+def machine() -> str:
+    """Tell what the machine can do at best: multiply matrices, and move memory."""
+    import numpy as np
+    import torch
+
+    a = torch.rand(1500, 1500)
+    flops = 2 * 1500**3 / typical_seconds(lambda: a @ a, 5)[0]
+    big = np.zeros(2**26, np.float32)
+    other = np.ones_like(big)
+    moved = 2 * big.nbytes / typical_seconds(lambda: np.copyto(other, big), 5)[0]
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, load {load:.1f}; "
+        f"sgemm {flops / 1e9:.0f} GFLOP/s, memory {moved / 1e9:.1f} GB/s"
+    )
+
+
+def child(source: Path, *arguments: str) -> str:
+    """Run this file in a process of its own with the package of a source tree."""
+    environment = {**os.environ, "PYTHONPATH": str(source / "src")}
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip().splitlines()[-1]
+
+
+def job_seconds(source: Path, kind: str, side: int, n_frames: int, folder: Path) -> float:
+    """Seconds of the command line for one stack."""
+    stack = folder / f"{kind}-{side}.tif"
+    if not stack.exists():
+        child(ROOT, "--write", kind, str(side), str(n_frames), str(stack))
+    command = [
+        sys.executable, "-c", "from napari_unfold.cli import main; main()", "reconstruct",
+        str(stack), "--out", str(folder / "out"), "--pixel-size-nm", "100",
+        "--psf-sigma-nm", "110", "--camera-offset", str(OFFSET_ADU), "--adu-per-photon", "1",
+        "--read-noise-photons", "0", "--excess-noise", "1",
+    ]  # fmt: skip
+    started = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": str(source / "src")}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def report(sources: dict[str, Path], sides: list[int], repeats: int, jobs: bool) -> None:
+    """Print all figures."""
+    print(machine())
+    for kind in DENSITIES_PER_UM2:
+        for side in sides:
+            if side == 2048 and kind == "dense":
+                continue
+            cells, seconds = [], {}
+            for name, source in sources.items():
+                if (kind, side) in SLOW and source != ROOT:
+                    continue
+                n_frames = FRAMES[side] if source == ROOT else max(1, FRAMES[side] // 8)
+                measured = json.loads(child(source, "--network", kind, str(side), str(n_frames),
+                                            str(repeats if source == ROOT else 1)))  # fmt: skip
+                seconds[name] = core = measured["core"]
+                cells.append(
+                    f"{name} {1 / measured['wall']:.2f} frames/s, {1e3 * core:.1f} core ms, "
+                    f"{1e6 * core / (side * PIXEL_UM) ** 2:.0f} us / um2, "
+                    f"{measured['peak_mb']:.0f} MB"
+                )
+            line(f"network, {kind}, {side} x {side}", cells, list(seconds.values()))
+    with tempfile.TemporaryDirectory() as folder:
+        for (kind, side), n_frames in JOB_FRAMES.items() if jobs else ():
+            took = [job_seconds(s, kind, side, n_frames, Path(folder)) for s in sources.values()]
+            cells = [f"{name} {t:.1f} s" for name, t in zip(sources, took, strict=True)]
+            line(f"job, {kind}, {side} x {side} x {n_frames}", cells, took)
+
+
+def line(title: str, cells: list[str], seconds: list[float]) -> None:
+    """Print one comparison."""
+    ratio = [f"ratio {seconds[1] / seconds[0]:.1f}"] if len(seconds) == 2 else []
+    print(f"{title:32s}", "; ".join([*cells, *ratio]), flush=True)
+
+
+def answer(given: argparse.Namespace) -> bool:
+    """Do what a child process is asked for."""
+    if given.network:
+        import resource
+
+        kind, side, n_frames, repeats = given.network
+        wall, core = network_seconds(kind, int(side), int(n_frames), int(repeats))
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"wall": wall, "core": core, "peak_mb": peak_mb}))
+    elif given.write:
+        import tifffile
+
+        kind, side, n_frames, path = given.write
+        frames, _ = frames_of(kind, int(side), int(n_frames))
+        tifffile.imwrite(path, (frames + OFFSET_ADU).astype("uint16"))
+        print("written")
+    return bool(given.network or given.write)
+
+
+def main() -> None:
+    """Print the figures, those of another commit beside them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--against", metavar="COMMIT", help="measure this commit beside")
+    parser.add_argument("--sides", type=int, nargs="+", choices=list(FRAMES), default=list(FRAMES))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-jobs", action="store_true", help="the network alone")
+    parser.add_argument("--network", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--write", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if answer(given):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {"now": ROOT}
+        if given.against:
+            git = ["git", "-C", str(ROOT), "worktree"]
+            sources[given.against] = Path(folder) / "then"
+            subprocess.run(
+                [*git, "add", "--quiet", "--detach", str(sources[given.against]), given.against],
+                check=True,
+            )
+        try:
+            report(sources, given.sides, given.repeats, not given.no_jobs)
+        finally:
+            if given.against:
+                subprocess.run([*git, "remove", "--force", str(sources[given.against])], check=True)
 
 
 if __name__ == "__main__":
-    memory()
-    fast_form_against_reference()
-    whole_job()
+    main()

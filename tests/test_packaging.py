@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+import zipfile
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, requires
 from pathlib import Path
 
+import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import napari_unfold
 
@@ -43,6 +48,84 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
     assert {name for name, from_ in imported.items() if not from_ & declared} == set()
     used = set.union(*imported.values())
     assert declared - used == LOADED_BY_OTHERS
+
+
+def test_what_a_file_needs_can_be_installed_as_an_extra() -> None:
+    sources = "".join(f.read_text("utf-8") for f in (PACKAGE / "files").glob("*.py"))
+    extras = PROJECT["optional-dependencies"]
+    for package, extra in re.findall(r'needed\("(\w+)", "(\w+)"', sources):
+        assert [distribution_name(r) for r in extras[extra]] == [package]
+        assert extra in extras["all"][1]
+
+
+def closure(name: str, extra: str = "") -> set[str]:
+    """Return the distributions that come with one, as far as they are installed here."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        one = canonicalize_name(waiting.pop())
+        if one in found:
+            continue
+        try:
+            requirements = [Requirement(text) for text in requires(one) or ()]
+        except PackageNotFoundError:
+            continue
+        found.add(one)
+        marked = {"extra": extra if one == name else ""}
+        waiting += [r.name for r in requirements if not r.marker or r.marker.evaluate(marked)]
+    return found
+
+
+def licence_of(name: str) -> str:
+    told = metadata(name)
+    classes = [c for c in told.get_all("Classifier") or () if c.startswith("License")]
+    # some put the whole text there; what it is called stands in its first lines
+    named = (told.get("License") or "")[:80]
+    return " ".join([told.get("License-Expression") or "", *classes, named])
+
+
+def is_gpl(licence: str) -> bool:
+    """Whether it is the GPL alone; the LGPL lets a library be used, and of two one may choose."""
+    others = re.sub(r"LGPL|(Lesser|Library) General Public License", "", licence)
+    return " OR " not in licence and bool(re.search(r"GPL|General Public License", others))
+
+
+def test_nothing_under_the_gpl_comes_with_it() -> None:
+    """Which would make napari-unfold itself GPL."""
+    distributions = {d for r in PROJECT["dependencies"] for d in closure(distribution_name(r))}
+    assert {"napari", "torch", "numpy", "psutil", "pyyaml"} <= distributions
+    licences = {name: licence_of(name) for name in distributions}
+    assert {name: licence for name, licence in licences.items() if is_gpl(licence)} == {}
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("GPL-3.0-only", True),
+        ("License :: OSI Approved :: GNU General Public License v3 (GPLv3)", True),
+        ("AGPL-3.0", True),
+        ("License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)", False),
+        ("LGPL-3.0-only", False),
+        ("BSD-3-Clause", False),
+        ("LGPL-3.0-only OR GPL-2.0-only", False),
+    ],
+)
+def test_what_is_the_gpl(licence: str, expected: bool) -> None:
+    assert is_gpl(licence) is expected
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_all_that_the_source_tree_holds(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        packed = {name for name in content.namelist() if name.startswith("napari_unfold/")}
+        (entries,) = [n for n in content.namelist() if n.endswith("entry_points.txt")]
+        assert "napari_unfold:napari.yaml" in content.read(entries).decode()
+    files = [p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert packed == {p.relative_to(PACKAGE.parent).as_posix() for p in files}
 
 
 def test_the_version_is_the_same_everywhere() -> None:

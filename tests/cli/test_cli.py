@@ -14,6 +14,8 @@ import pytest
 import tifffile
 
 from napari_unfold.files.localizations import read_localizations
+from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
+from napari_unfold.files.stacks import Stack
 
 CAMERA = ("--camera", "emccd", "--camera-offset", "100", "--adu-per-photon", "2")
 PSF = ("--psf-fwhm-nm", "258", *CAMERA)
@@ -212,7 +214,6 @@ def bad_stacks(folder: Path):
     rng = np.random.default_rng(0)
     frames = rng.poisson(140, (4, 20, 20)).astype(np.float32)
     files = {
-        "flat": (frames[0], "2-D"),
         "colour": (np.zeros((4, 20, 20, 3), np.uint8), "colour"),
         "nan": (np.full_like(frames, np.nan), "not finite"),
         "dark": (frames - 130, "darker than the camera offset"),
@@ -233,7 +234,8 @@ def bad_stacks(folder: Path):
         (folder / f"{name}.tif").write_bytes(content)
         yield folder / f"{name}.tif", message
     yield folder / "missing.tif", "missing.tif"
-    yield folder, "folder"
+    (folder / "more").mkdir()
+    yield folder / "more", "folder without TIFF files"
 
 
 def test_bad_stacks_are_refused_in_one_sentence(tmp_path, refused):
@@ -266,6 +268,45 @@ def test_earlier_results_survive_a_failed_run(folder, tmp_path, refused):
     assert {p.read_text() for p in tmp_path.iterdir()} == {"earlier"}
 
 
+@pytest.mark.parametrize("how", ["truncated", "removed"])
+def test_earlier_results_survive_a_stack_that_changes_while_it_is_read(
+    folder, tmp_path, refused, monkeypatch, how
+):
+    stack, out = tmp_path / "cells.tif", tmp_path / "out"
+    stack.write_bytes((folder / "cells.tif").read_bytes())
+    out.mkdir()
+    (out / "localizations.csv").write_text("earlier")
+    read, calls = Stack.read, iter(range(99))
+
+    def changing(self, *arguments, **options):
+        if next(calls) == 2:
+            os.truncate(stack, 1000) if how == "truncated" else stack.unlink()
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(Stack, "read", changing)
+    error = refused("reconstruct", stack, *PSF, *QUICK, "--out", out)
+    assert "cells.tif' was" in error
+    assert "while it was read" in error
+    assert [p.read_text() for p in out.iterdir()] == ["earlier"]
+
+
+@pytest.mark.slow
+def test_a_channel_is_chosen_and_a_choice_of_time_is_said(folder, tmp_path, run_cli, refused):
+    frames = tifffile.imread(folder / "cells.tif")
+    both = np.stack([np.zeros_like(frames), frames], axis=1)
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, both, metadata={"axes": "ZCYX"}, photometric="minisblack")
+    command = ("reconstruct", path, *PSF, *QUICK, "--out", tmp_path / "out")
+    assert "--channel" in refused(*command)
+    assert "has no channel 7" in refused(*command, "--channel", 7)
+    run_cli(*command, "--channel", 1)
+    run_cli("reconstruct", folder / "cells.tif", *PSF, *QUICK, "--out", tmp_path / "plain")
+    tables = [(tmp_path / name / "localizations.csv").read_text() for name in ("out", "plain")]
+    assert tables[0] == tables[1]
+    (note,) = json.loads((tmp_path / "out" / "run.json").read_text())["stack"]["notes"]
+    assert "stored as planes of a z stack" in note
+
+
 def test_evaluating_what_is_no_table(folder, refused):
     error = refused("evaluate", folder / "cells.tif", folder / "cells_truth.csv")
     assert "cells.tif" in error
@@ -289,9 +330,10 @@ def test_all_truth_dialects_are_understood(folder, tmp_path, run_cli):
         assert json.loads(said)["jaccard"] == 1.0
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.slow
-def test_interrupting_leaves_nothing_behind(folder, tmp_path):
-    """Ctrl-C while it works: status 130, one sentence, an empty folder."""
+def test_interrupting_leaves_nothing_behind(folder, tmp_path, name):
+    """Ctrl-C, or a request to end, while it works: status 130, one sentence, an empty folder."""
     process = subprocess.Popen(
         [
             sys.executable, "-c", "from napari_unfold.cli import main; main()", "reconstruct",
@@ -300,20 +342,122 @@ def test_interrupting_leaves_nothing_behind(folder, tmp_path):
         ],
         stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    while not list(tmp_path.iterdir()):
+    while not list(tmp_path.rglob("frames.tif")):
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     _, error = process.communicate()
     assert process.returncode == 130
     assert error.strip().splitlines()[-1] == "Cancelled; earlier results are as they were."
     assert not list(tmp_path.iterdir())
 
 
+def test_results_do_not_overwrite_what_is_read(folder, tmp_path, refused, run_cli):
+    stack = tmp_path / "reconstruction.tif"
+    stack.write_bytes((folder / "cells.tif").read_bytes())
+    before = stack.read_bytes()
+    table = tmp_path / "a.csv"
+    table.write_text("frame,x_nm,y_nm\n0,5,5\n")
+    maps = tmp_path / "offset.tif"
+    maps.write_bytes(before)
+    for command in (
+        ["reconstruct", stack, *PSF, "--out", tmp_path],
+        ["reconstruct", folder / "cells.tif", *PSF, "--psf-image", stack, "--out", tmp_path],
+        ["fluctuation", stack, *PSF, "--out", tmp_path],
+        ["calibrate-camera", maps, "--out", tmp_path],
+        ["measure-psf", stack, "--out", stack],
+        ["train", stack, table, *PSF, "--out", table],
+        ["simulate", stack, "--psf-image", stack],
+        ["filter", table, "--where", "frame > 0", "--out", table],
+        ["link", table, "--out", table],
+        ["drift", table, "--out", tmp_path / "b.csv", "--curve", table],
+        ["render", stack, "--out", stack],
+    ):
+        assert "is read and would be overwritten" in refused(*command)
+    assert "named twice" in refused("drift", table, "--out", "b.csv", "--curve", "b.csv")
+    assert stack.read_bytes() == maps.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_a_result_folder_holds_one_result(folder, tmp_path, run_cli):
+    """Frames of an earlier run do not stay beside the results of a later one."""
+    common = ("reconstruct", folder / "cells.tif", *PSF, *QUICK, "--out", tmp_path)
+    run_cli(*common, "--save-frames")
+    files = json.loads((tmp_path / "run.json").read_text())["files"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == files
+    assert "frames.tif" in files
+    run_cli(*common)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "localizations.csv", "reconstruction.tif", "run.json",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("tolerance", ["0", "nan", "-5"])
 def test_impossible_tolerances(folder, refused, tolerance):
     truth = folder / "cells_truth.csv"
     assert "--tolerance-nm" in refused("evaluate", truth, truth, "--tolerance-nm", tolerance)
+
+
+def test_tables_without_rows_are_compared(tmp_path, run_cli):
+    table = tmp_path / "a.csv"
+    table.write_text("frame,x_nm,y_nm\n")
+    for frames in ("0:5", ":", "2:"):
+        assert "nan" in run_cli("evaluate", table, table, "--frames", frames)
+
+
+def test_numbers_and_names_without_end(folder, tmp_path, refused):
+    stack, out = folder / "cells.tif", tmp_path / "out"
+    for options in (
+        ["--frames", f"0:{'9' * 5000}"],
+        ["--iterations", "9" * 5000, "--preset", "none"],
+        ["--background", "9" * 5000],
+        ["--psf-image", "n" * 300 + ".tif"],
+        ["--offset-map", "n" * 300 + ".npy"],
+        ["--preset", "n" * 300],
+        ["--out", "n" * 300],
+    ):
+        assert refused("reconstruct", stack, *PSF, "--out", out, *options)
+    assert refused("reconstruct", "n" * 300 + ".tif", *PSF, "--out", out)
+    assert refused("evaluate", "n" * 300, "n" * 300)
+    assert refused("filter", folder / "cells_truth.csv", "--where", "x_nm > 1", "--out", "n" * 300)
+
+
+def test_a_preset_that_makes_no_finite_image_is_refused(folder, tmp_path, refused):
+    content = load_preset(DEFAULT_PRESET).model_dump(mode="json")
+    network = content["networks"]["gaussian"]
+    network["step_sizes"] = [1e5] * len(network["step_sizes"])
+    (tmp_path / "wild.json").write_text(json.dumps(content))
+    error = refused(
+        "reconstruct", folder / "cells.tif", *PSF, "--preset", tmp_path / "wild.json",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert "the reconstruction is not finite" in error
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
+def test_a_full_disk_behind_the_output_is_said():
+    run = [sys.executable, "-c", "from napari_unfold.cli import main; main()", "presets", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: the disk is full")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_program_can_follow_a_job(folder, tmp_path, run_cli):
+    """Every line is one JSON object: stages, notes, progress to its end, and the result."""
+    said = run_cli("reconstruct", folder / "cells.tif", *PSF, *QUICK, "--out", tmp_path, "--json")
+    events = [json.loads(line) for line in said.splitlines()]
+    assert {"stage", "note", "progress"} <= {event["event"] for event in events}
+    last, result = [e for e in events if e["event"] == "progress"][-1], events[-1]
+    assert (last["done"], last["total"]) == (5, 5)
+    assert result["event"] == "result"
+    assert result["localizations"] == len(read_localizations(tmp_path / "localizations.csv"))
+    assert Path(result["folder"]) == tmp_path
 
 
 def test_a_stack_needs_the_name_of_a_tiff(tmp_path, refused):

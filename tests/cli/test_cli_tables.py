@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import yaml
 
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.simulation.scenes import simulate
@@ -28,6 +29,31 @@ def file(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tables") / "in.csv"
     write_localizations(table, path)
     return path
+
+
+def test_convert(run_cli, refused, file, table, tmp_path) -> None:
+    """Pixel size and size of the frames are taken from the record beside the table, or stated."""
+    out = tmp_path / "out.smap.csv"
+    assert "(option --camera-pixel-nm)" in refused("convert", file, "--out", out)
+    assert "(SMAP)" in run_cli("convert", file, "--out", out, "--camera-pixel-nm", 100)
+    np.testing.assert_allclose(pd.read_csv(out)["xnm"], table["x_nm"] + 50, atol=1e-4)
+    (tmp_path / "in.csv").write_bytes(file.read_bytes())
+    (tmp_path / "run.json").write_text(
+        '{"stack": {"shape": [300, 30, 40]}, "recipe": {"optics": {"pixel_size_nm": 100}}}'
+    )
+    pytest.importorskip("h5py")
+    for stated, size in (((), (300, 30, 40)), (("--size-px", 50, 60), (300, 60, 50))):
+        run_cli("convert", tmp_path / "in.csv", "--out", tmp_path / "a.hdf5", *stated)
+        side = yaml.safe_load((tmp_path / "a.yaml").read_text())
+        assert (side["Frames"], side["Height"], side["Width"]) == size
+        assert side["Pixelsize"] == 100
+    again = tmp_path / "again.csv"
+    run_cli("convert", tmp_path / "a.hdf5", "--out", again)
+    np.testing.assert_allclose(read_localizations(again)["x_nm"], table["x_nm"], atol=1e-5 * 100)
+    assert "is read and would be overwritten" in refused(
+        "convert", tmp_path / "a.hdf5", "--out", tmp_path / "a.hdf5"
+    )
+    assert "--size-px" in refused("convert", file, "--out", out, "--size-px", 0, 5)
 
 
 @pytest.mark.slow

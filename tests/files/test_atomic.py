@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,34 @@ def test_a_temporary_file_can_be_handed_to_another_writer(tmp_path):
             inner.write_text("once")
         assert [p.name for p in tmp_path.iterdir()] == [outer.name]
     assert (tmp_path / "a.txt").read_text() == "once"
+
+
+def test_what_a_killed_process_left_is_removed_when_the_file_is_next_written(tmp_path):
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    begin = (
+        "from pathlib import Path; from napari_unfold.files.atomic import replacing\n"
+        f"with replacing(Path('a.txt')) as file: file.write_text('half'); {kill}"
+    )
+    subprocess.run([sys.executable, "-c", begin], cwd=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    write(tmp_path / "b.txt")
+    assert len(list(tmp_path.iterdir())) == 2
+    with replacing(tmp_path / "a.txt") as other, replacing(tmp_path / "a.txt") as temporary:
+        assert other.parent == tmp_path
+        other.write_text("other")
+        temporary.write_text("new")  # and what is being written stays
+        assert sorted(tmp_path.iterdir()) == sorted([other, temporary, tmp_path / "b.txt"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/full")):
+        with pytest.raises(InputError, match="is a device or a pipe"):
+            write(path)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
+def test_names_that_no_file_has(tmp_path, name):
+    with pytest.raises(InputError, match="Choose a"):
+        write(tmp_path / name)

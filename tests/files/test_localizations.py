@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.localizations import read_localizations, write_localizations
-from napari_unfold.tables.columns import COLUMNS, empty_table
+from napari_unfold.tables.columns import COLUMNS, Column, empty_table
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(
@@ -99,6 +99,16 @@ class TestThunderStorm:
         pd.testing.assert_frame_equal(
             read_localizations(file(THUNDERSTORM.splitlines()[0])), empty_table()
         )
+
+    @pytest.mark.parametrize("cell", ["NaN", "1.5", "1e300", ""])
+    def test_tracks_that_are_not_known_of_all_are_left_out(self, file, cell: str) -> None:
+        rows = f"1,2,3,5\n2,3,4,{cell}\n"
+        table = read_localizations(file(f'"frame","x [nm]","y [nm]","track"\n{rows}'))
+        assert list(table) == ["frame", "x_nm", "y_nm"]
+
+    def test_frames_without_end(self, file) -> None:
+        with pytest.raises(InputError, match="frame 1e\\+300 cannot be"):
+            read_localizations(file('"frame","x [nm]","y [nm]"\n1e300,2,3\n'))
 
 
 class TestPicasso:
@@ -274,6 +284,14 @@ def test_table_without_header_and_frames() -> None:
         read_localizations(SHARED / "sofi-tubulin" / "emitters_yx_px.csv")
 
 
+def values_of(column: Column) -> st.SearchStrategy:
+    """Return what a column may hold; a table does not know everything of every molecule."""
+    if column.dtype == "int64":
+        return st.integers(1, 10**9)
+    known = st.floats(-1e6 if column.required else 0.0, 1e6)
+    return known if column.required or column.name == "quality" else known | st.just(np.nan)
+
+
 class TestWriting:
     def test_exactly_as_thunderstorm_writes(self, tmp_path: Path) -> None:
         table = pd.DataFrame(
@@ -320,14 +338,7 @@ class TestWriting:
     )
     @given(
         rows=st.lists(
-            st.tuples(
-                st.integers(0, 10**9),
-                *[st.floats(-1e6, 1e6) for _ in range(2)],
-                *[st.floats(0, 1e6) | st.just(np.nan) for _ in range(5)],
-                st.integers(1, 1000),
-                st.floats(0, 1),
-                *[st.floats(0, 1e6) | st.just(np.nan) for _ in range(3)],
-            ),
+            st.tuples(*map(values_of, COLUMNS)),
             min_size=1,
             max_size=20,
         )

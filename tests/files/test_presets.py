@@ -8,6 +8,7 @@ from napari_unfold.errors import InputError
 from napari_unfold.files import presets
 from napari_unfold.files.presets import (
     DEFAULT_PRESET,
+    find_presets,
     list_presets,
     load_preset,
     save_preset,
@@ -96,6 +97,48 @@ def test_what_is_not_a_preset_is_said_to_be_none(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message) as error:
         load_preset(path)
+    assert error.value.field == "preset"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"networks": ' + "[" * 100_000, "nested too deeply"),
+        ('{"networks": ' + "9" * 5000 + "}", "a number of too many digits"),
+        ("[" + " " * 2**22 + "]", "more than 4 MB"),
+        (b"\xff\xfe", "not a text file"),
+        ("{", "line 1 is not valid JSON"),
+    ],
+    ids=["deep", "digits", "large", "binary", "broken"],
+)
+def test_a_file_that_is_no_preset_is_left_out_and_said(user_folder, content, reason):
+    path = user_folder / "a.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (user_folder / "folder.json").mkdir()
+    (user_folder / "nowhere.json").symlink_to("missing")
+    found = find_presets()
+    assert DEFAULT_PRESET in {preset.name for preset in found.presets}
+    assert reason in found.left_out[path]
+    assert {p.name for p in found.left_out} == {"a.json", "folder.json", "nowhere.json"}
+    with pytest.raises(InputError, match=reason):
+        load_preset(path)
+
+
+def test_a_name_does_not_change_its_meaning(user_folder):
+    """A file with the name of a shipped preset is left out and said; by its path it can be used."""
+    shipped = load_preset(DEFAULT_PRESET)
+    other = shipped.model_copy(update={"title": "Other"})
+    save_preset(other, user_folder / "other.json")
+    assert load_preset(DEFAULT_PRESET) == shipped
+    (note,) = find_presets().left_out.values()
+    assert f"has the name '{DEFAULT_PRESET}' of another preset" in note
+    assert load_preset(user_folder / "other.json") == other
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".json", "n" * 300, "a\0.json", "/dev/zero"])
+def test_names_that_no_preset_has(name):
+    with pytest.raises(InputError) as error:
+        load_preset(name)
     assert error.value.field == "preset"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable
 
@@ -39,6 +40,15 @@ def reconstruction(
         recipe=Recipe(),
         record={"program": "test", "verdict": {"summary": "The model explains the frames"}},
     )
+
+
+def followed() -> Reconstruction:
+    """Return a reconstruction of one molecule that stays on for three frames."""
+    result = reconstruction()
+    table = pd.DataFrame(
+        {"frame": [2, 3, 4], "x_nm": 212.5, "y_nm": 437.5, "photons": 1500.0, "track": 1}
+    )
+    return dataclasses.replace(result, localizations=table)
 
 
 def metrics(step: int) -> Metrics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.layers import Layer
 from qtpy.QtWidgets import QFileDialog
@@ -43,6 +44,26 @@ def test_export_writes_the_localizations(
     table = read_localizations(tmp_path / "mine.csv")
     np.testing.assert_allclose(table[["frame", "x_nm", "y_nm"]], [[2, 212.5, 437.5]])
     assert "mine.csv" in again.panel.summary.text()
+
+
+def test_export_for_another_program(widget, viewer, stack, tmp_path: Path, monkeypatch) -> None:
+    """Which one is chosen in the dialog; pixel size and frames are those of the layer's stack."""
+    result = reconstruction()
+    result.record["stack"] = {"shape": [5, 8, 10]}
+    result.record["recipe"] = {"optics": {"pixel_size_nm": 100.0}}
+    viewer.add_layer(Layer.create(*localization_layer(result, Placement.of(stack))))
+    offered = []
+
+    def dialog(_parent, _title, _proposal, filters):
+        offered.extend(filters.split(";;"))
+        return str(tmp_path / "mine"), "SMAP (*.smap.csv)"
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", dialog)
+    widget.export_button.click()
+    assert offered[0] == "ThunderSTORM (*.csv)"
+    assert "Picasso (*.hdf5)" in offered
+    (row,) = pd.read_csv(tmp_path / "mine.smap.csv").to_dict("records")
+    assert (row["frame"], row["xnm"], row["ynm"]) == (3, 262.5, 487.5)
 
 
 def test_export_prefers_the_selected_points(widget, viewer, stack, tmp_path, monkeypatch) -> None:

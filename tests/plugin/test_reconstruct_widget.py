@@ -15,7 +15,7 @@ from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.reconstruction.reconstruct import reconstruct
 
 from .conftest import outer_corners, run
-from .results import NO_GPU, PREVIEW, endless, failing, job_of, reconstruction
+from .results import NO_GPU, PREVIEW, endless, failing, followed, job_of, reconstruction
 
 DOCK = ReconstructWidget
 JOB = ("napari_unfold.plugin.docks.reconstruct._reconstruction", reconstruct)
@@ -39,6 +39,20 @@ def test_results_are_added_over_the_stack_and_summed_up(
     np.testing.assert_allclose(outer_corners(unfolded), outer_corners(stack), atol=1e-9)
     assert "1 localizations in 5 frames" in widget.panel.summary.text()
     assert "Background estimated" in widget.panel.notes.text()
+
+
+def test_molecules_that_were_followed_are_a_hidden_layer(
+    widget, viewer, run_instead, qtbot
+) -> None:
+    run_instead(job_of([Stage("Working")], followed()))
+    run(widget, qtbot)
+    molecules = viewer.layers["stack molecules"]
+    assert not molecules.visible
+    assert molecules.features["last_frame"].tolist() == [4]
+    assert molecules.features["photons"].tolist() == [4500.0]
+    localizations = viewer.layers["stack localizations"]
+    assert localizations.features["track"].tolist() == [1, 1, 1]
+    np.testing.assert_allclose(molecules.data[0, 1:], localizations.data[0, 1:])
 
 
 def test_the_stack_and_the_settings_of_the_form_are_worked_on(widget, run_instead, qtbot) -> None:

@@ -66,3 +66,15 @@ def test_a_preset_that_cannot_be_saved_is_refused_in_the_dialog(
     assert not widget.dialog.isHidden()
     assert not list(tmp_path.glob("presets/*"))
     widget.dialog.reject()
+
+
+def test_a_file_that_is_no_preset_is_said_once(open_dock, tmp_path: Path) -> None:
+    from napari.utils.notifications import notification_manager
+
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "mine.json").write_text("{")
+    before = len(notification_manager.records)
+    for _ in range(2):
+        assert open_dock(ReconstructWidget).form.preset() is not None
+    said = [str(record.message) for record in list(notification_manager.records)[before:]]
+    assert sum("mine.json' is not a preset" in text for text in said) == 1

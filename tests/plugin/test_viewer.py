@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from napari.layers import Image, Points
+from napari.layers import Image, Layer, Points
 from pytestqt.qtbot import QtBot
 
 from napari_unfold.files.localizations import read_localizations, write_localizations
+from napari_unfold.files.table_formats import Movie
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.simulation import Instrument, Sample
 
@@ -174,6 +175,30 @@ def test_table_survives_opening_and_saving(viewer, table, tmp_path: Path) -> Non
     again = read_localizations(tmp_path / "again.thunderstorm.csv")
     pd.testing.assert_frame_equal(again[table.columns], table, atol=1e-5)
     assert (tmp_path / "again.thunderstorm.csv").read_text() == (tmp_path / "spots.csv").read_text()
+
+
+def test_a_table_of_picasso_opens_over_the_stack(viewer, table, tmp_path: Path) -> None:
+    from napari_unfold.plugin.reader import get_reader
+
+    pytest.importorskip("h5py")
+    viewer.add_image(np.zeros((5, 8, 8)), scale=(1, 100, 100), units=("pixel", "nm", "nm"))
+    path = tmp_path / "spots.hdf5"
+    write_localizations(table.assign(uncertainty_nm=9.0), path, Movie(100.0))
+    (data,) = get_reader(str(path))(str(path))
+    points = viewer.add_layer(Layer.create(*data))
+    np.testing.assert_allclose(points.data_to_world(points.data[0]), (0, 0, 0), atol=1e-3)
+
+
+def test_other_hdf5_files_are_left_to_other_readers(tmp_path: Path) -> None:
+    from napari_unfold.plugin.reader import get_reader
+
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file["frames"] = np.zeros((3, 4, 5))
+    (tmp_path / "broken.hdf5").write_bytes(b"no table")
+    (tmp_path / "folder.hdf5").mkdir()
+    for name in ("movie.h5", "broken.hdf5", "folder.hdf5", "absent.hdf5"):
+        assert get_reader(str(tmp_path / name)) is None
 
 
 @pytest.mark.parametrize(

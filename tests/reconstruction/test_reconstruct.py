@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 
 from napari_unfold.errors import InputError, OutOfMemoryError
 from napari_unfold.estimation.observe import observe_molecules
+from napari_unfold.files.localizations import read_localizations
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
 from napari_unfold.files.stacks import Stack, as_stack
@@ -259,7 +261,7 @@ def test_memory_does_not_grow_with_the_number_of_frames():
 
 @pytest.mark.slow
 def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
-    original, sizes = module.coupled_iterates, []
+    original, sizes = module.unfold, []
 
     def hungry(network, y, b, follows, wanted):
         sizes.append(len(y))
@@ -268,7 +270,7 @@ def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
         return original(network, y, b, follows, wanted)
 
     expected = run_to_end(reconstruct(as_stack(small.stack), quick()))
-    monkeypatch.setattr(module, "coupled_iterates", hungry)
+    monkeypatch.setattr(module, "unfold", hungry)
     monkeypatch.setattr(module, "_batch_size", lambda _setup: 4)
     events = []
     result = run_to_end(reconstruct(as_stack(small.stack), quick()), events.append)
@@ -277,11 +279,27 @@ def test_out_of_memory_goes_on_with_smaller_batches(small, monkeypatch):
     assert len(result.localizations) == len(expected.localizations)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+    ids=["numpy", "GPU", "processor"],
+)
+def test_whoever_runs_out_of_memory_the_batch_is_halved(error):
+    setup = SimpleNamespace(device=torch.device("cpu"))
+    assert run_to_end(module._smaller_batch(8, setup, error)) == 4
+    with pytest.raises(RuntimeError, match="something else"):
+        run_to_end(module._smaller_batch(8, setup, RuntimeError("something else")))
+
+
 def test_out_of_memory_for_a_single_frame_is_explained(small, monkeypatch):
     def too_hungry(network, y, b, follows, wanted):
         raise MemoryError
 
-    monkeypatch.setattr(module, "coupled_iterates", too_hungry)
+    monkeypatch.setattr(module, "unfold", too_hungry)
     with pytest.raises(OutOfMemoryError, match=r"does not fit into the memory.*Crop"):
         run_to_end(reconstruct(as_stack(small.stack), quick()))
 
@@ -385,3 +403,46 @@ def test_settings_of_localization_are_used(small):
     bright = quick(localization=Localization(min_photons_fraction=1.0))
     table = run_to_end(reconstruct(as_stack(small.stack), bright)).localizations
     assert table["photons"].min() >= 1500
+
+
+@pytest.fixture(scope="module")
+def staying():
+    """Thirty molecules in view that stay on for eight frames in the mean."""
+    return simulate("random", frames=70, shape=(24, 24), density_per_um2=1, on_frames=8, seed=9)
+
+
+def reconstructed(made, follow):
+    recipe = quick(localization=Localization(follow=follow))
+    notes = []
+    job = reconstruct(as_stack(made.stack), recipe)
+    result = run_to_end(job, lambda e: notes.append(e.text) if isinstance(e, Note) else None)
+    return result, notes
+
+
+@pytest.mark.slow
+def test_molecules_that_stay_on_are_fitted_as_one(staying, tmp_path):
+    single, _ = reconstructed(staying, "off")
+    followed, notes = reconstructed(staying, "auto")
+    assert "track" not in single.localizations
+    assert single.molecules is None
+    assert any("Molecules stay on for about" in note for note in notes)
+    assert notes == followed.record["notes"][-len(notes) :]
+    before, after = (
+        evaluate(r.localizations, staying.truth, (50.0,))[0] for r in (single, followed)
+    )
+    assert after.jaccard > before.jaccard
+    assert after.rmse_nm < 0.7 * before.rmse_nm
+    followed.save(tmp_path)
+    assert len(read_localizations(tmp_path / "molecules.csv")) == len(followed.molecules)
+    single.save(tmp_path / "single")
+    assert not (tmp_path / "single" / "molecules.csv").exists()
+
+
+def test_frames_that_show_other_molecules_each_are_left_to_themselves(small):
+    (automatic, _), (off, _) = (reconstructed(small, follow) for follow in ("auto", "off"))
+    pd.testing.assert_frame_equal(automatic.localizations, off.localizations)
+
+
+def test_that_too_few_molecules_can_be_followed_is_said(small):
+    _, notes = reconstructed(small, "on")
+    assert any("stay on" in note or "Too few" in note for note in notes)

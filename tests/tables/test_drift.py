@@ -78,6 +78,25 @@ def test_drift_is_found_on_microtubules(shared_data) -> None:
     assert rms_after_best_offset(corrected(moved(truth, way)).curve, way) < 5.0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "frames", "error_nm"), [(6_700, 1000, 3.0), (110_000, 5000, 1.5)]
+)
+def test_the_more_localizations_the_better_the_drift_is_known(count, frames, error_nm) -> None:
+    """Molecules on 25 straight filaments in a field of 6.4 um, located to 15 nm."""
+    rng = np.random.default_rng(2)
+    middle, angle = rng.uniform(0, 6400, (25, 1, 2)), rng.uniform(0, 2 * np.pi, (25, 1, 1))
+    along = rng.uniform(-3000, 3000, (25, 200, 1))
+    places = (middle + along * np.concatenate([np.cos(angle), np.sin(angle)], 2)).reshape(-1, 2)
+    xy = places[rng.integers(0, len(places), count)]
+    frame = np.sort(rng.integers(0, frames, count))
+    table = pd.DataFrame({"frame": frame, "x_nm": xy[:, 0], "y_nm": xy[:, 1]})
+    way = drift_nm(frames, 1)
+    found = corrected(moved(table, way)).curve
+    residual = found[["drift_x_nm", "drift_y_nm"]].to_numpy() - way[found["frame"]]
+    assert np.all(np.std(residual, axis=0) < error_nm)
+
+
 def test_no_drift_stays_none(filaments) -> None:
     still = np.zeros((400, 2))
     assert rms_after_best_offset(corrected(moved(filaments, still)).curve, still) < 2.0

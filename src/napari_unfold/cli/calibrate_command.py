@@ -8,8 +8,15 @@ from typing import Annotated
 
 import typer
 
-from napari_unfold.cli.options import Stated, flag_of, takes_settings
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.options import (
+    ChannelOption,
+    PlaneOption,
+    Stated,
+    flag_of,
+    opened,
+    takes_settings,
+)
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.settings.microscope import Camera
 
 
@@ -21,6 +28,8 @@ def calibrate_camera(
         list[Path] | None,
         typer.Argument(help="Stacks that are evenly lit, each at another level."),
     ] = None,
+    channel: ChannelOption = None,
+    plane: PlaneOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the maps.")] = Path("maps"),
 ) -> None:
     """Make camera maps: offset and variance of dark pixels, and with lit stacks the gain.
@@ -29,18 +38,20 @@ def calibrate_camera(
     that of an sCMOS camera unless another one is stated.
     """
     from napari_unfold.estimation.calibrate_camera import calibrate_camera as job
-    from napari_unfold.files.atomic import output_folder
-    from napari_unfold.files.camera_maps import SETTINGS
-    from napari_unfold.files.opening import open_stack
+    from napari_unfold.files.camera_maps import SETTINGS, CameraMaps
+    from napari_unfold.files.result_folder import ResultFolder, keep_apart
 
     camera = stated.section(Camera)
-    output_folder(out)
-    with ExitStack() as opened:
-        first, *others = (opened.enter_context(open_stack(p)) for p in (dark, *(flats or ())))
+    keep_apart([dark, *(flats or ())], [out / name for name in CameraMaps.FILES])
+    with ExitStack() as files:
+        first, *others = (
+            files.enter_context(opened(p, channel, plane)) for p in (dark, *(flats or ()))
+        )
+        folder = files.enter_context(ResultFolder(out))
         maps = run_with_progress(job(first, others, camera.known_excess_noise or 1.0))
-    paths = maps.save(out)
+        paths = maps.save(folder)
     options = [
         f"{flag_of(f'camera.{SETTINGS[name]}')} {path}"
         for name, path in zip(maps.given, paths, strict=True)
     ]
-    typer.echo(f"Options for reconstruct: {' '.join(options)}")
+    say(f"Options for reconstruct: {' '.join(options)}", files=paths)

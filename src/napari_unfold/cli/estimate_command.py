@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_unfold.cli.options import (
+    ChannelOption,
     FramesOption,
+    PlaneOption,
     StackArgument,
     Stated,
     flag_of,
     frames_of,
+    opened,
     takes_settings,
 )
 from napari_unfold.cli.progress import run_with_progress
@@ -33,16 +36,17 @@ def estimate(
     stated: Stated,
     stack: StackArgument,
     frames: FramesOption = None,
+    channel: ChannelOption = None,
+    plane: PlaneOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Estimate PSF, camera offset and gain from a stack of blinking molecules."""
     from napari_unfold.estimation.estimate import estimate as job
-    from napari_unfold.files.opening import open_stack
 
-    with open_stack(stack) as opened:
-        given = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
-        is_assumed = opened.pixel_size_nm is None and "optics" not in stated.values
-        found = run_with_progress(job(opened, given.camera, frames_of(frames)))
+    with opened(stack, channel, plane) as movie:
+        given = stated.recipe({"optics": {"pixel_size_nm": movie.pixel_size_nm}})
+        is_assumed = movie.pixel_size_nm is None and "optics" not in stated.values
+        found = run_with_progress(job(movie, given.camera, frames_of(frames)))
     notes = list(found.notes)
     if is_assumed and found.psf_sigma_px is not None:
         notes.append(

@@ -43,7 +43,9 @@ def evaluate(
     true = read_localizations(truth, pixel_size_nm=pixel_size_nm)
     compared = None
     if frames is not None:
-        last = int(max(found["frame"].max(), true["frame"].max())) + 1
+        last = max(
+            (int(table["frame"].max()) + 1 for table in (found, true) if len(table)), default=0
+        )
         compared = range(*frames_of(frames).indices(last))
     scores = [asdict(s) for s in run(found, true, tolerance_nm or (50.0, 100.0, 250.0), compared)]
     if as_json:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import typer
-
 from napari_unfold.cli.options import (
+    ChannelOption,
     DeviceOption,
     FramesOption,
     OutFolder,
+    PlaneOption,
     StackArgument,
     Stated,
     frames_of,
+    opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.settings.fluctuation import FLUCTUATION_ITERATIONS, Fluctuation
 
 
@@ -27,28 +28,35 @@ def fluctuation(
     stack: StackArgument,
     out: OutFolder,
     frames: FramesOption = None,
+    channel: ChannelOption = None,
+    plane: PlaneOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Sharpen a stack of fluctuating emitters, with a PSF that need not be known.
 
     Writes mean.tif, variance.tif, reconstruction.tif, psf.tif and run.json.
     """
-    from napari_unfold.files.atomic import output_folder
-    from napari_unfold.files.opening import open_stack
+    from napari_unfold.files.result_folder import ResultFolder, keep_apart
     from napari_unfold.fluctuation.sharpen import unfold_fluctuations
+    from napari_unfold.fluctuation.sharpened import FluctuationResult
 
-    with open_stack(stack) as opened:
-        recipe = stated.recipe({"optics": {"pixel_size_nm": opened.pixel_size_nm}})
+    outputs = [out / name for name in FluctuationResult.FILES]
+    keep_apart([stack, *stated.files], outputs)
+    with opened(stack, channel, plane) as movie:
+        keep_apart(movie.files, outputs)
+        recipe = stated.recipe({"optics": {"pixel_size_nm": movie.pixel_size_nm}})
         settings = stated.section(Fluctuation)
         span = frames_of(frames)
-        output_folder(out)
-        result = run_with_progress(
-            unfold_fluctuations(opened, recipe, settings, frames=span, device=device)
-        )
-        result.save(out)
-    for note in result.record["notes"]:
-        typer.echo(note)
-    typer.echo(
+        with ResultFolder(out) as folder:
+            result = run_with_progress(
+                unfold_fluctuations(movie, recipe, settings, frames=span, device=device)
+            )
+            result.save(folder)
+    for text in result.record["notes"]:
+        say(text)
+    say(
         f"Sharpened the {settings.image} image with a PSF of FWHM {result.fwhm_nm:.1f} nm "
-        f"(sigma {result.sigma_nm:.1f} nm), written to {out}"
+        f"(sigma {result.sigma_nm:.1f} nm), written to {out}",
+        fwhm_nm=result.fwhm_nm,
+        folder=out,
     )

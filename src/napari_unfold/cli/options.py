@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
+from napari_unfold.cli.progress import say_note, telling
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.explain import checked
 from napari_unfold.settings.fluctuation import Fluctuation
@@ -20,6 +21,9 @@ from napari_unfold.settings.section import Said, Section
 from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 from napari_unfold.settings.training import Training
+
+if TYPE_CHECKING:
+    from napari_unfold.files.stacks import Stack
 
 _Model = TypeVar("_Model", bound=Section)
 
@@ -32,7 +36,21 @@ SECTIONS: dict[str, type[Section]] = {
 }  # fmt: skip
 """All settings by the first part of their paths."""
 
-StackArgument = Annotated[Path, typer.Argument(help="Frame stack: TIFF, OME-TIFF or NumPy file.")]
+StackArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Frame stack: TIFF (or a folder of them), OME-Zarr, HDF5, NumPy, .raw, .dax, .spe, "
+        ".nd2, .czi."
+    ),
+]
+ChannelOption = Annotated[
+    int | None,
+    typer.Option("--channel", help="Channel of a stack that has several, counted from 0."),
+]
+PlaneOption = Annotated[
+    int | None,
+    typer.Option("--plane", help="Plane of a stack that has several, counted from 0."),
+]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
@@ -69,6 +87,12 @@ class Stated:
     def section(self, model: type[_Model]) -> _Model:
         """Return the settings of one section; raises `InputError` if one cannot be used."""
         return checked(model, self._merged(model.section_name()))
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that were stated, all of them to be read."""
+        values = [value for section in self.values.values() for value in section.values()]
+        return [value for value in values if isinstance(value, Path)]
 
     def recipe(self, known: Values | None = None) -> Recipe:
         """Return the recipe; raises `InputError` if a setting cannot be used.
@@ -111,17 +135,31 @@ def takes_settings(
                 _, section, name = options[key]
                 if (value := given.pop(key)) is not None:
                     values.setdefault(section, {})[name] = value
-            command(stated=Stated(values, usual), **given)
+            with telling(lines=given.pop(_LINES, False)):
+                command(stated=Stated(values, usual), **given)
 
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        kept = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "stated"]
+        own = inspect.signature(command, eval_str=True).parameters
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for n, p in own.items() if n != "stated"]
         made = [parameter for parameter, _, _ in options.values()]
+        if "as_json" not in own:
+            made.append(_lines_parameter())
         run.__signature__ = inspect.Signature([*kept, *made])  # type: ignore[attr-defined]
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.__annotations__ = {}
         return run
 
     return decorated
+
+
+_LINES = "as_lines_of_json"
+
+
+def _lines_parameter() -> inspect.Parameter:
+    text = "For programs: tell of the job on stdout, one JSON object a line."
+    annotation = Annotated[bool, typer.Option("--json", help=text)]
+    return inspect.Parameter(
+        _LINES, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+    )
 
 
 def flags_of(name: str, field: FieldInfo) -> list[str]:
@@ -147,6 +185,8 @@ _OTHER_FLAGS: dict[str | None, str] = {
     "device": "--device",
     "conditions": "--where",
     "camera_pixel_nm": "--camera-pixel-nm",
+    "stack.channel": "--channel",
+    "stack.plane": "--plane",
 }
 """The options of fields that are no settings."""
 
@@ -221,6 +261,16 @@ def _default_text(default: Any) -> str:
 def _unit_text(field: FieldInfo) -> str:
     unit = Said.of(field).unit
     return f" [{unit}]" if unit else ""
+
+
+def opened(path: Path, channel: int | None = None, plane: int | None = None) -> Stack:
+    """Open a stack and say what there is to say of it."""
+    from napari_unfold.files.opening import open_stack
+
+    stack = open_stack(path, channel=channel, plane=plane)
+    for note in stack.notes:
+        say_note(f"{note}.")
+    return stack
 
 
 def frames_of(text: str | None) -> slice:

@@ -13,10 +13,13 @@ presets_app = typer.Typer(help="List the presets, or show one.", no_args_is_help
 @presets_app.command("list")
 def presets_list() -> None:
     """List the presets by name."""
-    from napari_unfold.files.presets import list_presets
+    from napari_unfold.files.presets import find_presets
 
-    for preset in list_presets():
+    found = find_presets()
+    for preset in found.presets:
         typer.echo(f"{preset.name:20s} {preset.title} ({', '.join(preset.networks)})")
+    for note in found.left_out.values():
+        typer.echo(f"Note: {note}", err=True)
 
 
 @presets_app.command("show")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from napari_unfold.cli.options import Stated, takes_settings
+from napari_unfold.cli.progress import say
 from napari_unfold.errors import UnfoldError
 from napari_unfold.settings.simulation import Instrument, Sample
 
@@ -38,6 +40,8 @@ def simulate(
     from napari_unfold.estimation.observe import load_psf
     from napari_unfold.files.images import write_image
     from napari_unfold.files.localizations import write_localizations
+    from napari_unfold.files.result_folder import keep_apart
+    from napari_unfold.files.results import Write, save_together
     from napari_unfold.imaging.psf import MeasuredPSF
     from napari_unfold.simulation.scenes import acquire
     from napari_unfold.simulation.spot_shapes import BeadSpot
@@ -50,6 +54,10 @@ def simulate(
         square = {"height_px": size, "width_px": size}
         stated = stated.assuming({"sample": square})
     recipe = stated.recipe()
+    suffixes = ("", "_background", "_offset", "_gain", "_variance")
+    paths = {suffix: out.with_name(f"{out.stem}{suffix}{out.suffix}") for suffix in suffixes}
+    truth = out.with_name(f"{out.stem}_truth.csv")
+    keep_apart(stated.files, [truth, *paths.values()])
     psf = load_psf(recipe.optics) if recipe.optics.psf_image else None
     made = acquire(
         stated.section(Sample),
@@ -64,10 +72,11 @@ def simulate(
         images["_offset"] = made.sensor.offset_adu.astype(np.float32)
         images["_gain"] = made.sensor.adu_per_photon.astype(np.float32)
         images["_variance"] = made.sensor.variance_adu2.astype(np.float32)
-    truth = out.with_name(f"{out.stem}_truth.csv")
-    for suffix, image in images.items():
-        path = out.with_name(f"{out.stem}{suffix}{out.suffix}")
-        write_image(image, path, made.recipe.optics.pixel_size_nm)
-    write_localizations(made.truth, truth)
+    pixel_nm = made.recipe.optics.pixel_size_nm
+    files: dict[Path | None, Write] = {
+        paths[suffix]: partial(write_image, image, pixel_size_nm=pixel_nm)
+        for suffix, image in images.items()
+    }
+    save_together({**files, truth: partial(write_localizations, made.truth)})
     seen = f"{made.truth['track'].nunique()} molecules in {len(made.stack)} frames"
-    typer.echo(f"{seen}, written to {out}, {truth}")
+    say(f"{seen}, written to {out}, {truth}", files=[*files, truth])

@@ -10,13 +10,16 @@ import typer
 
 from napari_unfold import jobs
 from napari_unfold.cli.options import (
+    ChannelOption,
     DeviceOption,
     FramesOption,
+    PlaneOption,
     Stated,
     frames_of,
+    opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress
+from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.errors import InputError
 from napari_unfold.settings.training import TRAINING_ITERATIONS, Training
 
@@ -48,12 +51,14 @@ def train(
         ),
     ] = False,
     frames: FramesOption = None,
+    channel: ChannelOption = None,
+    plane: PlaneOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Learn a preset from a stack with known molecules, or from simulated frames."""
     from napari_unfold.files.localizations import read_localizations
-    from napari_unfold.files.opening import open_stack
     from napari_unfold.files.presets import load_preset, save_preset
+    from napari_unfold.files.result_folder import keep_apart
     from napari_unfold.learning.learn import Learned, learn
     from napari_unfold.learning.state import load_state, save_state, state_path
 
@@ -62,8 +67,9 @@ def train(
             "there is nothing to learn from",
             "Give a stack and its true molecules, or --simulate",
         )
-    with nullcontext() if stack is None else open_stack(stack) as opened:
-        recipe = stated.recipe({"optics": {"pixel_size_nm": opened and opened.pixel_size_nm}})
+    keep_apart([stack, truth, *stated.files], [out])
+    with nullcontext() if stack is None else opened(stack, channel, plane) as movie:
+        recipe = stated.recipe({"optics": {"pixel_size_nm": movie and movie.pixel_size_nm}})
         training = stated.section(Training)
         name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
 
@@ -80,7 +86,7 @@ def train(
             recipe,
             training,
             name=name,
-            stack=opened,
+            stack=movie,
             truth=None if simulate or truth is None else read_localizations(truth),
             frames=frames_of(frames),
             resume=load_preset(out) if resume else None,
@@ -90,9 +96,12 @@ def train(
         learned = run_with_progress(job, keep)
     save(learned)
     first, best = learned.history[0], learned.history[learned.best]
-    typer.echo(
+    say(
         f"Jaccard index of pixels {first.jaccard:.3f} before, {best.jaccard:.3f} after step "
         f"{learned.best} of {len(learned.history) - 1}; {training.loss} loss "
         f"{first.validation_loss:.4g} before, {best.validation_loss:.4g} after "
-        f"({learned.outcome}), written to {out}"
+        f"({learned.outcome}), written to {out}",
+        jaccard=best.jaccard,
+        loss=best.validation_loss,
+        file=out,
     )

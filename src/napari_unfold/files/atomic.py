@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
+import socket
+import stat
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from napari_unfold.errors import InputError
 
@@ -28,8 +34,11 @@ _REASONS = {
 }
 
 
-_in_use: set[Path] = set()
+handed_out: set[Path] = set()
 """Temporary files that exist at present; writing to one of them needs no other."""
+
+_OWNER = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+"""This computer, in the names of temporary files: another one's processes cannot be seen."""
 
 
 @contextmanager
@@ -37,7 +46,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of `path` when the block succeeds.
 
     The temporary file lies in the same folder and has the same suffix. It is removed when the
-    block fails or is cancelled.
+    block fails or is cancelled; what a killed process left is removed when the file is next
+    written.
 
     Parameters
     ----------
@@ -55,16 +65,13 @@ def replacing(path: Path) -> Iterator[Path]:
         If `path` cannot be written: no such folder, no permission, disk full.
     """
     path = Path(path)
-    if path in _in_use:
+    if path in handed_out:
         yield path
         return
-    # refused here, so that no writer has to report it in its own way
-    if path.is_dir():
-        raise _cannot_write(path, OSError(errno.EISDIR, "is a folder"))
-    if not path.parent.is_dir():
-        raise _cannot_write(path, OSError(errno.ENOENT, "no such folder"))
-    temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}{path.suffix}")
-    _in_use.add(temporary)
+    _check_target(path)
+    _remove_abandoned(path)
+    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    handed_out.add(temporary)
     try:
         yield temporary
         os.replace(temporary, path)  # noqa: PTH105 (one name for both systems)
@@ -72,10 +79,42 @@ def replacing(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and _concerns(error, temporary):
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         raise
     finally:
-        _in_use.discard(temporary)
+        handed_out.discard(temporary)
+
+
+def _check_target(path: Path) -> None:
+    """Refuse here, so that no writer has to report it in its own way."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise cannot_write(path, OSError(errno.EISDIR, "is a folder"))
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            f"cannot write '{path}': it is a device or a pipe", "Choose the name of a file"
+        )
+    if not path.parent.is_dir():
+        raise cannot_write(path, OSError(errno.ENOENT, "no such folder"))
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem[:100]}.{_OWNER}-"
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files for `path` whose process is no more."""
+    pattern = re.compile(rf"{re.escape(_prefix(path))}(\d+)-[0-9a-f]+{re.escape(path.suffix)}")
+    with contextlib.suppress(OSError):
+        for file in path.parent.iterdir():
+            ours = pattern.fullmatch(file.name)
+            if ours and not psutil.pid_exists(int(ours.group(1))):
+                file.unlink()
 
 
 def _concerns(error: OSError, temporary: Path) -> bool:
@@ -98,11 +137,14 @@ def output_folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     return path
 
 
-def _cannot_write(path: Path, error: OSError) -> InputError:
+def cannot_write(path: Path, error: OSError | ValueError) -> InputError:
+    """Return the sentence for a file or folder that cannot be written."""
+    if not isinstance(error, OSError):  # a zero byte in the name
+        return InputError(f"cannot write '{path!r}': {error}", "Choose another name")
     # writers that get fewer bytes onto a full disk than they wanted give no error number
     number = errno.ENOSPC if error.errno is None else error.errno
     reason, remedy = _REASONS.get(

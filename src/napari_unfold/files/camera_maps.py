@@ -7,10 +7,12 @@ offset, variance, gain, relative quantum efficiency. Such a file is given once, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import tifffile
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
 from napari_unfold.files.atomic import replacing
+from napari_unfold.files.result_folder import ResultFolder
 from napari_unfold.files.results import save_set
 from napari_unfold.files.tiff import read_picture
 from napari_unfold.settings.microscope import Camera
@@ -44,6 +47,8 @@ class CameraMaps:
         ADU per photon.
     """
 
+    FILES: ClassVar = ("offset.tif", "variance.tif", "gain.tif")
+
     offset: Map | None = None
     variance: Map | None = None
     gain: Map | None = None
@@ -59,7 +64,7 @@ class CameraMaps:
         """The same with rows and columns exchanged."""
         return replace(self, **{name: values.T for name, values in self.given.items()})
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path | ResultFolder) -> list[Path]:
         """Write ``offset.tif``, ``variance.tif`` and ``gain.tif``, as far as there are any.
 
         Raises
@@ -139,7 +144,7 @@ def _read(path: Path, field: str) -> Mapping[str, Map]:
 
 
 def _read_npy(path: Path, field: str) -> NDArray[np.generic]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (never raises)
         raise InputError(f"there is no file {path}", "Check the path", field)
     try:
         array: NDArray[np.generic] = np.load(path, allow_pickle=False)

@@ -23,8 +23,19 @@ from napari_unfold.errors import InputError
 from napari_unfold.tables.columns import COLUMNS
 
 DialectName = Literal[
-    "thunderstorm", "picasso", "websmlm", "challenge", "decode", "deep-storm", "plain"
+    "thunderstorm",
+    "picasso",
+    "picasso-hdf5",
+    "smap",
+    "websmlm",
+    "challenge",
+    "decode",
+    "deep-storm",
+    "plain",
 ]
+
+FRAME_NUMBERS = {"frame", "last_frame"}
+"""Columns that count frames, from 0 here and from 1 in most files."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +50,9 @@ class Dialect:
         From the header, in lower case and without the unit, to our column.
     first_frame : int
         Number of the first frame of the stack.
-    pixel_centers : bool
-        Whether positions count from the centre of the top-left pixel, not from its corner.
+    first_center_px : float
+        Both coordinates of the centre of the top-left pixel, in pixels; with 0.5 positions count
+        from its outer corner.
     units : dict
         Units of columns whose header does not name one; nm and photons otherwise.
     """
@@ -48,7 +60,7 @@ class Dialect:
     title: str
     columns: dict[str, str]
     first_frame: int = 1
-    pixel_centers: bool = False
+    first_center_px: float = 0.5
     units: dict[str, str] = field(default_factory=dict)
 
 
@@ -66,6 +78,8 @@ _THUNDERSTORM = {
     "uncertainty_y": "uncertainty_y_nm",
     "uncertainty_intensity": "uncertainty_photons",
     "detections": "detections",
+    "track": "track",
+    "last_frame": "last_frame",
     "quality": "quality",
 }
 _CHALLENGE = {"frame": "frame", "xnano": "x_nm", "ynano": "y_nm", "intensity": "photons"}
@@ -77,25 +91,54 @@ _DECODE = {
     "phot": "photons",
     "bg": "background_photons",
     "prob": "quality",
+    "x_sig": "uncertainty_y_nm",
+    "y_sig": "uncertainty_x_nm",
+    "phot_sig": "uncertainty_photons",
+}
+_DECODE_LENGTHS = ("x", "y", "x_sig", "y_sig")
+# sigma and lp are made of sx, sy and lpx, lpy when the file is read
+_PICASSO = {
+    "frame": "frame",
+    "x": "x_nm",
+    "y": "y_nm",
+    "sigma": "sigma_nm",
+    "photons": "photons",
+    "bg": "background_photons",
+    "lp": "uncertainty_nm",
+    "lpx": "uncertainty_x_nm",
+    "lpy": "uncertainty_y_nm",
+}
+_SMAP = {
+    "frame": "frame",
+    "xnm": "x_nm",
+    "ynm": "y_nm",
+    "phot": "photons",
+    "bg": "background_photons",
+    "locprecnm": "uncertainty_nm",
+    "psfxnm": "sigma_nm",
 }
 _DEEP_STORM = {"frame": "frame", "x": "x_nm", "y": "y_nm", "confidence": "quality"}
 
 DIALECTS: dict[DialectName, Dialect] = {
     "thunderstorm": Dialect("ThunderSTORM", _THUNDERSTORM),
     "picasso": Dialect(
-        "Picasso (ThunderSTORM export)", _THUNDERSTORM, first_frame=0, pixel_centers=True
+        "Picasso (ThunderSTORM export)", _THUNDERSTORM, first_frame=0, first_center_px=0.0
     ),
-    "websmlm": Dialect("webSMLM", _THUNDERSTORM, pixel_centers=True),
+    "picasso-hdf5": Dialect(
+        "Picasso", _PICASSO, 0, 0.0, dict.fromkeys(("x", "y", "sigma", "lp", "lpx", "lpy"), "px")
+    ),
+    "smap": Dialect("SMAP", _SMAP, first_center_px=1.0),
+    "websmlm": Dialect("webSMLM", _THUNDERSTORM, first_center_px=0.0),
     "challenge": Dialect("SMLM challenge", _CHALLENGE),
-    "decode": Dialect("DECODE", _DECODE, first_frame=0, pixel_centers=True),
+    "decode": Dialect("DECODE", _DECODE, first_frame=0, first_center_px=0.0),
     "deep-storm": Dialect("Deep-STORM", _DEEP_STORM),
     "plain": Dialect("plain", {column.name: column.name for column in COLUMNS}),
 }
 
 _STANDARDIZED = ["frame", "xnano", "ynano", "znano", "intensity"]
 _KNOWN = (
-    "Known are ThunderSTORM, Picasso, SMLM challenge, DECODE and Deep-STORM files, and tables "
-    "with the columns frame, x_nm, y_nm"
+    "Known are ThunderSTORM, Picasso, SMLM challenge, SMAP, DECODE and Deep-STORM files, and "
+    "tables with the columns frame, x_nm, y_nm"
 )
 _BRACKETS = re.compile(r"\s*\[([^\]]*)\]\s*$")
 
@@ -169,6 +212,8 @@ def _dialect_of(
         return "challenge"
     if "x_nm" in names:
         return "plain"
+    if "xnm" in names:
+        return "smap"
     if "x" in names and any(_BRACKETS.search(cell) for cell in cells):
         if "confidence" in names:
             return "deep-storm"
@@ -202,17 +247,21 @@ def _with_decode_metadata(layout: Layout, skipped: list[str]) -> Layout:
         if text.startswith("{"):
             try:
                 metadata |= json.loads(text)
-            except ValueError:
+            except (ValueError, TypeError, RecursionError):
                 continue
-    unit = metadata.get("xy_unit") or "px"
-    dialect = replace(layout.dialect, units={"x": unit, "y": unit})
-    size = metadata.get("px_size")
+    return with_decode_units(layout, metadata.get("xy_unit"), metadata.get("px_size"))
+
+
+def with_decode_units(layout: Layout, unit: Any, size: Any) -> Layout:
+    """Enter what a file of DECODE says of its lengths: their unit, and the size of a pixel."""
+    units = dict.fromkeys(_DECODE_LENGTHS, str(unit or "px"))
+    layout = replace(layout, dialect=replace(layout.dialect, units=units))
     try:
-        rows, columns = (float(value) for value in size or ())
+        rows, columns = (float(value) for value in size)
     except (TypeError, ValueError):
-        return replace(layout, dialect=dialect)
+        return layout
     # stated in the order of DECODE's coordinates, which we exchange
-    return replace(layout, dialect=dialect, pixel_size_nm=(columns, rows))
+    return replace(layout, pixel_size_nm=(columns, rows))
 
 
 def _cells(line: str, separator: str) -> list[str]:

@@ -1,25 +1,27 @@
-"""Localization tables as CSV files: those of other programs in, ThunderSTORM's out."""
+"""Localization tables in, of any program and in one convention; out they go by `table_formats`."""
 
 from __future__ import annotations
 
-import csv
 import re
+import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from napari_unfold.errors import InputError
-from napari_unfold.files.atomic import replacing
-from napari_unfold.files.dialects import DialectName, Layout, recognize
-from napari_unfold.imaging.grid import center_of_pixel
+from napari_unfold.files.binary_tables import BINARY
+from napari_unfold.files.dialects import FRAME_NUMBERS, DialectName, Layout, recognize
+from napari_unfold.files.table_formats import write_localizations
 from napari_unfold.tables.columns import COLUMNS, REQUIRED, empty_table, validate
+
+__all__ = ["read_localizations", "write_localizations"]
 
 _NM_PER_UNIT = {"": 1.0, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "\ufffdm": 1e3}
 _LENGTHS = {column.name for column in COLUMNS if column.unit == "nm"}
 _PHOTONS = {"photons", "background_photons", "noise_photons"}
-FRAME_NUMBERS = {"frame", "last_frame"}
-"""Columns that count frames, from 0 here and from 1 in most files."""
+_COUNTS = {column.name for column in COLUMNS if column.dtype == "int64" and not column.required}
 _SURPLUS = "(surplus)"
 
 
@@ -29,17 +31,19 @@ def read_localizations(
     pixel_size_nm: float | None = None,
     dialect: DialectName | None = None,
 ) -> pd.DataFrame:
-    """Read a localization table of any known CSV dialect.
+    """Read a localization table of any known kind.
 
     Parameters
     ----------
     path : Path
-        CSV file (or one with semicolons or tabs).
+        CSV file (or one with semicolons or tabs), HDF5 file of Picasso or DECODE, or Parquet file
+        with the columns of a plain table.
     pixel_size_nm : float, optional
         Side of a camera pixel, for files in pixels or with the origin at a pixel centre that do
         not state it.
     dialect : str, optional
-        One of `napari_unfold.files.dialects.DIALECTS`; recognised from the file if not given.
+        For text files, one of `napari_unfold.files.dialects.DIALECTS`; recognised from the file
+        if not given.
 
     Returns
     -------
@@ -53,69 +57,54 @@ def read_localizations(
         If the file cannot be read; the message names the line.
     """
     path = Path(path)
-    layout = recognize(path, _first_lines(path), dialect)
+    try:
+        layout, raw = _read(path, dialect)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"there is no file '{path}'", "Check the name and folder") from error
+    except (OSError, ValueError) as error:  # a ValueError is a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"'{path}' cannot be opened ({reason})", "Check that you may read the file"
+        ) from error
     sources = _sources(path, layout)
-    raw = _read_numbers(path, layout, list(sources.values()))
-    table = pd.DataFrame({name: raw[index] for name, index in sources.items()})
+    table = pd.DataFrame({name: _numbers(path, raw[index]) for name, index in sources.items()})
     _check_rows(path, layout, table)
     for name in FRAME_NUMBERS & set(table):
         table[name] -= layout.dialect.first_frame
     _convert_units(path, layout, sources, table, pixel_size_nm)
-    if "detections" in table:
-        table["detections"] = table["detections"].fillna(1)
-    optional = [name for name in sources if name not in REQUIRED]
+    optional = table.columns.difference([*REQUIRED])
     table[optional] = table[optional].replace([np.inf, -np.inf], np.nan)
+    _fill_whole_numbers(table)
     return validate(table) if len(table) else empty_table()
 
 
-def write_localizations(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as a ThunderSTORM CSV file, which most programs of the field read.
+def _read(path: Path, dialect: DialectName | None) -> tuple[Layout, pd.DataFrame]:
+    """Return how a file is to be read, and the numbers or texts in its columns."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise InputError(f"'{path}' is a folder", "Choose a table in it")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"'{path}' is a device or a pipe", "Save the table as a file first")
+    if path.suffix.lower() in BINARY:
+        return BINARY[path.suffix.lower()](path)
+    layout = recognize(path, _first_lines(path), dialect)
+    return layout, _read_text(path, layout)
 
-    Frames count from 1, positions in nm from the outer corner of the top-left pixel. Optional
-    columns that are absent or hold no value at all are left out.
 
-    Raises
-    ------
-    InputError
-        If the table is not valid or the file cannot be written.
-    """
-    table = validate(table)
-    known = [
-        column
-        for column in COLUMNS
-        if column.name in table and (column.required or table[column.name].notna().any())
-    ]
-    output = table[[column.name for column in known]].replace([np.inf, -np.inf], np.nan)
-    for name in FRAME_NUMBERS & set(output):
-        output[name] += 1
-    output.insert(0, "id", np.arange(1, len(output) + 1))
-    header = ",".join(f'"{name}"' for name in ("id", *(c.thunderstorm for c in known)))
-    with replacing(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as f:
-        f.write(header + "\n")
-        # ThunderSTORM takes 1e-05 for 1, and refuses empty cells
-        output.to_csv(
-            f,
-            header=False,
-            index=False,
-            float_format="%.5f",
-            na_rep="NaN",
-            quoting=csv.QUOTE_NONE,
-            lineterminator="\n",
-        )
+def _fill_whole_numbers(table: pd.DataFrame) -> None:
+    """Replace what is missing in columns that cannot say so, or leave them out."""
+    if "detections" in table:
+        table["detections"] = table["detections"].fillna(1)
+    if "last_frame" in table:
+        table["last_frame"] = table["last_frame"].fillna(table["frame"])
+    for name in _COUNTS & set(table):  # tracks make sense for all or none
+        if not ((table[name].abs() < 2**53) & (table[name] % 1 == 0)).all():
+            del table[name]
 
 
 def _first_lines(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            start = file.read(65536)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file '{path}'", "Check the name and folder") from error
-    except IsADirectoryError as error:
-        raise InputError(f"'{path}' is a folder", "Choose a CSV file in it") from error
-    except OSError as error:
-        raise InputError(
-            f"'{path}' cannot be opened ({error.strerror})", "Check that you may read the file"
-        ) from error
+    with path.open("rb") as file:
+        start = file.read(65536)
     if not start.strip():
         raise InputError(f"'{path}' is empty", "Export the localizations again")
     if b"\0" in start:
@@ -143,26 +132,29 @@ def _sources(path: Path, layout: Layout) -> dict[str, int]:
     return sources
 
 
-def _read_numbers(path: Path, layout: Layout, wanted: list[int]) -> pd.DataFrame:
-    """Read the wanted columns as floats, indexed by the line in the file from 1."""
+def _read_text(path: Path, layout: Layout) -> pd.DataFrame:
+    """Read the columns, indexed by the line in the file from 1."""
     names = [*range(len(layout.names)), _SURPLUS]
     try:
-        raw = pd.read_csv(
-            path,
-            sep=layout.separator,
-            names=names,
-            header=None,
-            index_col=False,
-            skiprows=layout.header_lines,
-            skip_blank_lines=False,
-            skipinitialspace=True,
-            low_memory=False,
-            encoding="utf-8-sig",
-            encoding_errors="replace",
-        )
+        with warnings.catch_warnings():
+            # a line with several cells too many
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            raw = pd.read_csv(
+                path,
+                sep=layout.separator,
+                names=names,
+                header=None,
+                index_col=False,
+                skiprows=layout.header_lines,
+                skip_blank_lines=False,
+                skipinitialspace=True,
+                low_memory=False,
+                encoding="utf-8-sig",
+                encoding_errors="replace",
+            )
     except pd.errors.EmptyDataError:
         raw = pd.DataFrame(columns=names)
-    except pd.errors.ParserError as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise _bad_line(path, error) from error
     raw.index += layout.header_lines + 1
     raw = raw.dropna(how="all")
@@ -172,7 +164,7 @@ def _read_numbers(path: Path, layout: Layout, wanted: list[int]) -> pd.DataFrame
             f"line {surplus.idxmax()} of '{path}' has more cells than the header",
             "Correct that line, or use a point as the decimal mark",
         )
-    return pd.DataFrame({index: _numbers(path, raw[index]) for index in wanted})
+    return raw
 
 
 def _numbers(path: Path, cells: pd.Series) -> pd.Series:
@@ -206,7 +198,7 @@ def _check_rows(path: Path, layout: Layout, table: pd.DataFrame) -> None:
                 "Correct or remove that line",
             )
     first = layout.dialect.first_frame
-    wrong = (table["frame"] < first) | (table["frame"] % 1 != 0)
+    wrong = (table["frame"] < first) | (table["frame"] % 1 != 0) | (table["frame"] > 2**53)
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise InputError(
@@ -228,13 +220,14 @@ def _convert_units(
     for name in _LENGTHS & set(sources):
         index = sources[name]
         unit = layout.units[index] or layout.dialect.units.get(layout.names[index], "")
-        size = sizes[1] if name == "y_nm" else sizes[0]
-        centers = layout.dialect.pixel_centers and name in ("x_nm", "y_nm")
+        size = sizes["y_nm" in name or "_y_" in name]
+        shift_px = layout.dialect.first_center_px - 0.5
+        centers = shift_px != 0 and name in ("x_nm", "y_nm")
         in_pixels = unit.lower() in ("px", "pixel", "pixels")
         if (centers or in_pixels) and size is None:
             raise InputError(
                 f"'{path}' ({layout.dialect.title}) cannot be placed without the pixel size, as "
-                + ("it is in pixels" if in_pixels else "it counts from a pixel's centre"),
+                + ("it is in pixels" if in_pixels else "it does not count from a pixel's corner"),
                 "Give the pixel size in nm",
                 field="optics.pixel_size_nm",
             )
@@ -246,4 +239,4 @@ def _convert_units(
             )
         table[name] *= factor
         if centers and size is not None:
-            table[name] += center_of_pixel(0, size)
+            table[name] -= shift_px * size

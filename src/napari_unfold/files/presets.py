@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +22,8 @@ from napari_unfold.settings.terms import Fidelity
 from napari_unfold.unfolding.parameters import NetworkParameters
 
 SCHEMA_VERSION = 2
+
+LARGEST_BYTES = 2**22
 
 DEFAULT_PRESET = "dense-smlm"
 
@@ -52,7 +57,7 @@ class Preset(Section):
     """
 
     schema_version: Literal[2] = 2
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
     title: str
     description: str
     trained_on: str
@@ -72,18 +77,52 @@ def user_preset_folder() -> Path:
     return Path(platformdirs.user_data_dir("napari-unfold")) / "presets"
 
 
-def list_presets() -> list[Preset]:
-    """Shipped presets, then the user's; files that cannot be read are left out."""
+@dataclass(frozen=True)
+class FoundPresets:
+    """The presets that there are, and what is to be said of files that are left out.
+
+    Attributes
+    ----------
+    presets : list of Preset
+        Shipped ones, then the user's.
+    left_out : dict
+        For each file of the user's that cannot be used, why.
+    """
+
+    presets: list[Preset]
+    left_out: dict[Path, str]
+
+
+def find_presets() -> FoundPresets:
+    """Read the presets that are shipped and those in the user's folder.
+
+    A file with the name of another preset is left out, so that no name changes its meaning; it can
+    still be used by its path.
+    """
     shipped = resources.files("napari_unfold") / "presets"
     texts = [f.read_text("utf-8") for f in sorted(shipped.iterdir(), key=lambda f: f.name)
              if f.name.endswith(".json")]  # fmt: skip
     presets = [_parse(text, "shipped preset") for text in texts]
+    left_out = {}
     for path in sorted(user_preset_folder().glob("*.json")):
         try:
-            presets.append(_parse(path.read_text("utf-8"), str(path)))
-        except (InputError, OSError, UnicodeDecodeError):
+            preset = _parse(_read_text(path), f"'{path}'")
+        except InputError as error:
+            left_out[path] = str(error)
             continue
-    return presets
+        if any(preset.name == other.name for other in presets):
+            left_out[path] = (
+                f"'{path}' has the name '{preset.name}' of another preset, which is used instead. "
+                "Change its name, or give its path."
+            )
+            continue
+        presets.append(preset)
+    return FoundPresets(presets, left_out)
+
+
+def list_presets() -> list[Preset]:
+    """Shipped presets, then the user's; files that cannot be used are left out."""
+    return find_presets().presets
 
 
 def load_preset(name_or_path: str | Path) -> Preset:
@@ -98,22 +137,30 @@ def load_preset(name_or_path: str | Path) -> Preset:
     if str(name_or_path) in presets:
         return presets[str(name_or_path)]
     path = Path(name_or_path)
-    if path.suffix != ".json" and not path.is_file():
+    if path.suffix != ".json" and not os.path.isfile(path):  # noqa: PTH113 (never raises)
         raise InputError(
             f"there is no preset called '{name_or_path}'",
             f"Choose one of {', '.join(presets)}, or give the path of a .json file",
             field="preset",
         )
+    return _parse(_read_text(path), f"'{path}'")
+
+
+def _read_text(path: Path) -> str:
     try:
-        return _parse(path.read_text("utf-8"), str(path))
-    except OSError as error:
-        raise InputError(
-            f"the preset {path} cannot be read ({error.strerror})",
-            "Check the path",
-            field="preset",
-        ) from error
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _not_a_preset(f"'{path}'", "it is not a file")
+        if found.st_size > LARGEST_BYTES:
+            raise _not_a_preset(f"'{path}'", f"it has more than {LARGEST_BYTES // 2**20} MB")
+        return path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise _not_a_preset(str(path), "it is not a text file") from error
+        raise _not_a_preset(f"'{path}'", "it is not a text file") from error
+    except (OSError, ValueError) as error:  # a ValueError is a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"the preset '{path}' cannot be read ({reason})", "Check the path", field="preset"
+        ) from error
 
 
 def save_preset(preset: Preset, path: Path) -> None:
@@ -128,6 +175,10 @@ def _parse(text: str, where: str) -> Preset:
         raw: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise _not_a_preset(where, f"line {error.lineno} is not valid JSON") from error
+    except RecursionError as error:
+        raise _not_a_preset(where, "its values are nested too deeply") from error
+    except ValueError as error:
+        raise _not_a_preset(where, "it holds a number of too many digits") from error
     if not isinstance(raw, dict) or "networks" not in raw:
         raise _not_a_preset(where, "it holds no network parameters")
     version = raw.get("schema_version")

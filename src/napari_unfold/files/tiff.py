@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
+from napari_unfold.files.axes import NO_SELECTION, Selection, frame_planes
+from napari_unfold.files.binary import Frames
 from napari_unfold.files.stacks import (
-    Reader,
     Stack,
     ambiguous_error,
     colour_error,
-    flat_error,
     stack_error,
+    truncated,
 )
+
+_Reader: TypeAlias = Callable[[NDArray[np.intp]], np.ndarray]
+"""Returns the planes with the given numbers."""
 
 _NM_PER_UNIT = {
     "pm": 1e-3,
@@ -42,11 +49,22 @@ _NM_PER_UNIT = {
     "m": 1e9,
 }
 _PLAUSIBLE_NM = (1.0, 10_000.0)
+_LOSSY = {6: "JPEG", 7: "JPEG", 33007: "JPEG", 34892: "JPEG", 33003: "JPEG 2000",
+          33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34927: "WebP",
+          50001: "WebP", 22610: "JPEG XR", 34934: "JPEG XR", 50002: "JPEG XL",
+          52546: "JPEG XL", 34887: "LERC"}  # fmt: skip
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 
 
-def open_tiff(path: Path) -> Stack:
+def open_tiff(path: Path, selection: Selection = NO_SELECTION, alone: bool = False) -> Stack:
     """Open a TIFF stack; see `napari_unfold.files.opening.open_stack`.
+
+    Parameters
+    ----------
+    path : Path
+    selection : Selection
+    alone : bool
+        Leave out what other files of a multi-file OME-TIFF hold.
 
     Raises
     ------
@@ -55,17 +73,17 @@ def open_tiff(path: Path) -> Stack:
     """
     with _quiet():
         try:
-            tiff = tifffile.TiffFile(path)
+            tiff = tifffile.TiffFile(path, is_ome=False if alone else None)
         except Exception as error:  # a damaged file fails anywhere in the parser
-            raise _truncated(path) from error
+            raise truncated(path) from error
         try:
-            return _stack_of(tiff, path)
+            return _stack_of(tiff, path, selection)
         except InputError:
             tiff.close()
             raise
         except Exception as error:
             tiff.close()
-            raise _truncated(path) from error
+            raise truncated(path) from error
 
 
 def read_picture(path: Path, field: str) -> np.ndarray:
@@ -82,7 +100,7 @@ def read_picture(path: Path, field: str) -> np.ndarray:
     InputError
         If the file is not there, or is not a whole TIFF image.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (never raises)
         raise InputError(f"there is no file {path}", "Check the path", field)
     with _quiet():
         try:
@@ -95,7 +113,7 @@ def read_picture(path: Path, field: str) -> np.ndarray:
             ) from error
 
 
-def _stack_of(tiff: Any, path: Path) -> Stack:
+def _stack_of(tiff: Any, path: Path, selection: Selection) -> Stack:
     if len(tiff.pages) == 0:
         raise stack_error(f"'{path}' holds no image", "Copy or export the file again")
     _check_chain(tiff, path)
@@ -103,22 +121,47 @@ def _stack_of(tiff: Any, path: Path) -> Stack:
     shape, axes = tuple(series.shape), series.axes
     if "S" in axes:
         raise colour_error(path.name)
-    frames = [n for n, axis in zip(shape, axes, strict=True) if axis not in "YX"]
-    if axes[-2:] != "YX" or sum(n > 1 for n in frames) > 1:
-        raise ambiguous_error(path.name, shape)
-    count = len(pages) if len(tiff.series) > 1 else math.prod(frames)
+    if axes[-2:] != "YX":
+        raise ambiguous_error(path.name, shape, axes)
+    one_by_one = len(tiff.series) > 1 and len(pages) > 1 and len(shape) == 2
+    if one_by_one:
+        axes, shape = "T" + axes, (len(pages), *shape)
+    count = math.prod(shape[:-2])
     _check_announced(tiff, path, count)
-    if not frames and count == 1:
-        raise flat_error(path.name)
     if any(page is None for page in pages):
         raise stack_error(
             f"frames of '{path}' are missing",
             "Keep all files of a multi-file OME-TIFF in one folder, or export it again",
         )
+    numbers, notes = frame_planes(path.name, axes[:-2], shape[:-2], selection)
     full = (count, *shape[-2:])
     contiguous = series.dataoffset is not None and len(tiff.series) == 1
-    reader = _mapped(tiff, series, path, full) if contiguous else _paged(pages, path, full)
-    return Stack(path.name, full, series.dtype, reader, _pixel_size_nm(tiff), tiff.close)
+    reader = _contiguous(tiff, series, path, full) if contiguous else _paged(pages, path, full)
+    return Stack(
+        path.name,
+        (len(numbers), *shape[-2:]),
+        series.dtype,
+        lambda start, stop: reader(numbers[start:stop]),
+        pixel_size_nm(tiff, path),
+        tiff.close,
+        files=_files(tiff, path),
+        notes=[*notes, *_losses(pages[0], path)],
+    )
+
+
+def _files(tiff: Any, path: Path) -> list[Path]:
+    """Return all files of a stack; those of a multi-file OME-TIFF are named in its metadata."""
+    others = re.findall(r'FileName="([^"]+)"', tiff.ome_metadata or "") if tiff.is_ome else []
+    found = {path, *(path.with_name(Path(name).name) for name in others)}
+    return sorted(file for file in found if file.is_file())
+
+
+def _losses(page: Any, path: Path) -> list[str]:
+    name = _LOSSY.get(int(page.compression))
+    return (name and [
+        f"'{path.name}' is compressed as {name}, which changes the noise of the camera where it is "
+        "not lossless: use the raw recording if there is one"
+    ]) or []  # fmt: skip
 
 
 def _find_stack(tiff: Any, path: Path) -> tuple[Any, Sequence[Any]]:
@@ -140,24 +183,21 @@ def _find_stack(tiff: Any, path: Path) -> tuple[Any, Sequence[Any]]:
     return stacks[0], stacks[0].pages
 
 
-def _mapped(tiff: Any, series: Any, path: Path, shape: tuple[int, int, int]) -> Reader:
+def _contiguous(tiff: Any, series: Any, path: Path, shape: tuple[int, int, int]) -> _Reader:
     """Read frames that lie one after the other, uncompressed."""
-    dtype = series.dtype.newbyteorder(tiff.byteorder)
-    if series.dataoffset + math.prod(shape) * dtype.itemsize > path.stat().st_size:
-        raise _truncated(path)
-    array = np.memmap(path, dtype, mode="r", offset=series.dataoffset, shape=shape)
-    return lambda start, stop: array[start:stop]
+    frames = Frames(path, shape, series.dtype.newbyteorder(tiff.byteorder), series.dataoffset)
+    frames.check()
+    return frames.read
 
 
-def _paged(pages: Sequence[Any], path: Path, shape: tuple[int, int, int]) -> Reader:
+def _paged(pages: Sequence[Any], path: Path, shape: tuple[int, int, int]) -> _Reader:
     """Read and decompress frames one by one."""
     if len(pages) != shape[0]:
-        raise _truncated(path)
+        raise truncated(path)
 
-    def reader(start: int, stop: int) -> np.ndarray:
+    def reader(numbers: NDArray[np.intp]) -> np.ndarray:
         with _quiet():
-            frames = [_frame(pages[i], i, path, shape[1:]) for i in range(start, stop)]
-        return np.stack(frames) if frames else np.empty((0, *shape[1:]))
+            return np.stack([_frame(pages[i], i, path, shape[1:]) for i in numbers])
 
     return reader
 
@@ -197,58 +237,77 @@ def _check_chain(tiff: Any, path: Path) -> None:
     file.seek(tags * layout.tagsize, 1)
     link = file.read(layout.offsetsize)
     if len(link) < layout.offsetsize or struct.unpack(layout.offsetformat, link)[0] != 0:
-        raise _truncated(path)
+        raise truncated(path)
 
 
 def _check_announced(tiff: Any, path: Path, count: int) -> None:
     """Refuse a file with fewer frames than its header says."""
     announced = (tiff.imagej_metadata or {}).get("images", 1)
     if count < announced:
-        raise _truncated(path)
+        raise truncated(path)
     shaped = tiff.shaped_metadata
     if shaped and len(shaped) == 1 and count < math.prod(shaped[0]["shape"][:-2]):
-        raise _truncated(path)
+        raise truncated(path)
 
 
-def _pixel_size_nm(tiff: Any) -> float | None:
-    """Pixel size in nm, if the file has a plausible one."""
-    if tiff.is_ome:
-        return _ome_pixel_size_nm(tiff.ome_metadata)
-    resolution = tiff.pages[0].tags.get("XResolution")
-    if resolution is None:
-        return None
+def pixel_size_nm(tiff: Any, path: Path) -> float | None:
+    """Return the size of a pixel, if the file has a plausible one.
+
+    Raises
+    ------
+    InputError
+        If the pixels are not square.
+    """
+    sides = _ome_sides(tiff.ome_metadata) if tiff.is_ome else _tag_sides(tiff)
+    return square(path.name, *sides)
+
+
+def square(name: str, x_nm: float | None, y_nm: float | None) -> float | None:
+    """Return the side of a pixel in nm; raises `InputError` if its sides differ."""
+    if x_nm is None or y_nm is None or math.isclose(x_nm, y_nm, rel_tol=0.01):
+        return x_nm
+    raise stack_error(
+        f"the pixels of '{name}' are not square ({x_nm:.4g} x {y_nm:.4g} nm)",
+        "Correct the pixel size in its metadata (Fiji: Image > Properties) if it is wrong, or "
+        "record without binning of one direction",
+    )
+
+
+def _tag_sides(tiff: Any) -> list[float | None]:
+    tags = tiff.pages[0].tags
     if tiff.is_imagej:
         unit = str(tiff.imagej_metadata.get("unit", ""))
     else:
-        tag = tiff.pages[0].tags.get("ResolutionUnit")
+        tag = tags.get("ResolutionUnit")
         unit = _RESOLUTION_UNITS.get(int(tag.value) if tag else 2, "")
-    pixels, units = resolution.value
-    return _plausible(units / pixels if pixels else math.inf, unit)
+    sides: list[float | None] = []
+    for name in ("XResolution", "YResolution"):
+        pixels, units = tags[name].value if name in tags else (0, 0)
+        sides.append(plausible_nm(units / pixels if pixels else math.inf, unit))
+    return sides
 
 
-def _ome_pixel_size_nm(xml: str) -> float | None:
+def _ome_sides(xml: str) -> list[float | None]:
     try:
         for element in ElementTree.fromstring(xml).iter():
             if element.tag.rpartition("}")[2] == "Pixels" and "PhysicalSizeX" in element.attrib:
-                size = float(element.attrib["PhysicalSizeX"])
-                return _plausible(size, element.attrib.get("PhysicalSizeXUnit", "µm"))
+                known = element.attrib
+                return [
+                    plausible_nm(float(known[size]), known.get(f"{size}Unit", "µm"))
+                    for size in ("PhysicalSizeX", "PhysicalSizeY")
+                    if size in known
+                ] * (1 if "PhysicalSizeY" in known else 2)
     except (ElementTree.ParseError, ValueError):
         pass  # the frames are good all the same
-    return None
+    return [None, None]
 
 
-def _plausible(size: float, unit: str) -> float | None:
+def plausible_nm(size: float, unit: str) -> float | None:
+    """Return a length in nm, if the unit is known and a pixel can be of that size."""
     size_nm = size * _NM_PER_UNIT.get(unit.strip().lower(), math.nan)
     low, high = _PLAUSIBLE_NM
     # 72 dots per inch and the like describe paper, not a sample
     return size_nm if low <= size_nm <= high else None
-
-
-def _truncated(path: Path) -> InputError:
-    return stack_error(
-        f"'{path}' is damaged or truncated: it ends before its last frame",
-        "Copy or export the file again",
-    )
 
 
 def _damaged(path: Path, index: int) -> InputError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.files.images import write_image
-from napari_unfold.files.results import save_set, write_json
+from napari_unfold.files.result_folder import RECORD, ResultFolder
+from napari_unfold.files.results import save_set
 from napari_unfold.imaging.psf import PSF, GaussianPSF, gaussian_matrix
 from napari_unfold.jobs import Metrics
 from napari_unfold.settings.fluctuation import Fluctuation
@@ -48,6 +49,8 @@ class FluctuationResult:
         How the result came about, ready for JSON.
     """
 
+    FILES: ClassVar = ("mean.tif", "variance.tif", "reconstruction.tif", "psf.tif", RECORD)
+
     mean: NDArray[np.float32]
     variance: NDArray[np.float32]
     reconstruction: NDArray[np.float32]
@@ -67,7 +70,7 @@ class FluctuationResult:
         """Full width at half maximum of the PSF that was used."""
         return FWHM_PER_SIGMA * self.sigma_nm
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path | ResultFolder) -> list[Path]:
         """Write ``mean``, ``variance``, ``reconstruction`` and ``psf`` as TIFF, and ``run.json``.
 
         Raises
@@ -83,8 +86,8 @@ class FluctuationResult:
                 "variance.tif": lambda path: write_image(self.variance, path, self.pixel_size_nm),
                 "reconstruction.tif": lambda path: write_image(self.reconstruction, path, fine_nm),
                 "psf.tif": lambda path: write_image(self.psf, path, fine_nm),
-                "run.json": lambda path: write_json(self.record, path),
             },
+            self.record,
         )
 
 

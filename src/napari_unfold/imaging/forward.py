@@ -145,14 +145,30 @@ class SeparableOperator:
         squared: bool = False,
     ) -> None:
         self.shape, self.upsampling = shape, upsampling
+        self.sigma_px, self.squared = sigma_px, squared
         options: dict[str, Any] = {"dtype": dtype, "device": device}
         self._y = _AxisBlur(shape[0], upsampling, sigma_px, options, squared)
         self._x = _AxisBlur(shape[1], upsampling, sigma_px, options, squared)
         self.norm_squared = self._y.norm_squared * self._x.norm_squared
-        reach = 2 * math.ceil(5.5 * sigma_px) + 1
-        middle = (reach // 2) * upsampling + upsampling // 2
-        profile = gaussian_matrix(reach, upsampling, sigma_px)[:, middle]
-        self.point_energy = float(profile.pow(4 if squared else 2).sum()) ** 2
+        profile = self.profile(math.ceil(5.5 * sigma_px))[upsampling // 2]
+        self.point_energy = float(profile.square().sum()) ** 2
+
+    def profile(self, reach: int) -> torch.Tensor:
+        """Return how one axis of A spreads the light of the fine pixels of a camera pixel.
+
+        Parameters
+        ----------
+        reach : int
+            Camera pixels to each side.
+
+        Returns
+        -------
+        tensor (q, 2 reach + 1)
+            From every fine pixel to the camera pixels around.
+        """
+        n, q = 2 * reach + 1, self.upsampling
+        columns = gaussian_matrix(n, q, self.sigma_px)[:, reach * q : (reach + 1) * q].T
+        return columns.square() if self.squared else columns
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image ``(..., qY, qX)`` photons per fine pixel as ``(..., Y, X)`` camera pixels."""

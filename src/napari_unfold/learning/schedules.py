@@ -30,8 +30,9 @@ BEGINNING = 0.6
 FIRST_SOFTNESS = 2.0
 """Softness of the first learning step, in units of that of the loss."""
 
-RATE = 0.1
-"""Change of a logarithm in one learning step, at first; it falls to a tenth of that."""
+RATE = 0.03
+"""Change of a logarithm in one learning step, at first; it falls to a tenth of that. With 0.1 the
+loss first rises far above that of the start where frames are noisy."""
 
 LARGEST_STEP = 1.3
 """In units of the steps that suit every pixel, or of the largest at the start where all pixels have

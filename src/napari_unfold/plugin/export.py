@@ -1,4 +1,4 @@
-"""The *Export CSV* button: which localizations, to which file."""
+"""The *Export* button: which localizations, to which file, for which program."""
 
 from __future__ import annotations
 
@@ -47,18 +47,20 @@ def export_localizations(viewer: ViewerModel, parent: QWidget) -> str:
     """
     layer = layer_to_export(viewer)
     proposal = Path(_file_name(layer.name)).with_suffix(".csv")
-    name, _ = QFileDialog.getSaveFileName(
-        parent, "Export localizations", str(proposal), "Localizations (*.csv)"
+    from napari_unfold.files.table_formats import FORMATS, Movie, write_localizations
+
+    filters = {f"{form.title} (*{form.suffix})": form.suffix for form in FORMATS}
+    name, chosen = QFileDialog.getSaveFileName(
+        parent, "Export localizations", str(proposal), ";;".join(filters)
     )
     if not name:
         return ""
     path = Path(name)
     if not path.suffix:
-        path = path.with_suffix(".csv")
-    from napari_unfold.files.localizations import write_localizations
-
+        path = path.with_name(path.name + filters.get(chosen, FORMATS[0].suffix))
     data, meta, _ = layer.as_layer_data_tuple()
-    write_localizations(table_of_points(data, meta), path)
+    movie = Movie.of(layer.metadata.get(METADATA_KEY, {}))
+    write_localizations(table_of_points(data, meta), path, movie)
     return f"{len(data):,} localizations written to {path.name}"
 
 

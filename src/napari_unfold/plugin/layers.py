@@ -19,6 +19,7 @@ rows is not held twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -374,7 +375,15 @@ def stack_of_layer(layer: Image, pixel_size: float | None = None) -> Stack:
     data = layer.data[0] if layer.multiscale else layer.data
     if layer.rgb:
         raise stacks.colour_error(layer.name)
+    if data.ndim < 3:  # whose layer has no axis for the frames of the localizations
+        raise stacks.stack_error(
+            f"'{layer.name}' is a single 2-D image, a stack is needed",
+            "Choose a stack with the axes (frame, y, x); one frame will do",
+        )
     # napari aligns axes at the right: only the third from there can be time for the points too
     if data.ndim > 3 and any(length != 1 for length in data.shape[:-3]):
         raise stacks.ambiguous_error(layer.name, data.shape)
-    return stacks.as_stack(data[(0,) * max(data.ndim - 3, 0)], layer.name, pixel_size)
+    stack = stacks.as_stack(data[(0,) * max(data.ndim - 3, 0)], layer.name, pixel_size)
+    if layer.source.path is not None:
+        stack.files = (Path(layer.source.path),)
+    return stack

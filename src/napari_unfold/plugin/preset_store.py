@@ -25,6 +25,23 @@ class PresetStore(QObject):
 
     changed = Signal()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def presets(self) -> list[Preset]:
+        """Return all presets; a file that is left out is said, once."""
+        from napari.utils.notifications import show_warning
+
+        from napari_unfold.files import presets
+
+        found = presets.find_presets()
+        for note in found.left_out.values():
+            if note not in self._said:
+                self._said.add(note)
+                show_warning(note)
+        return found.presets
+
     def save(self, preset: Preset) -> Path:
         """Write `preset` into the user's folder and return its path.
 

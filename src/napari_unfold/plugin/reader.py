@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_unfold.plugin.layers import LayerData, Placement
 
+_BINARY_SUFFIXES = (".hdf5", ".h5", ".parquet")
 _SNIFFED_BYTES = 16384
 _POINT_SIZE_NM = 100.0
 
@@ -16,14 +18,18 @@ _POINT_SIZE_NM = 100.0
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
     """Return a reader if the file is a localization table, judged by its header; else None.
 
-    Other CSV files, napari's own Points and Shapes among them, are left to other readers, and
-    so are columns of bare numbers: they could be anything.
+    Other CSV and HDF5 files, napari's own Points and Shapes among them, are left to other readers,
+    and so are columns of bare numbers: they could be anything.
     """
     from napari_unfold.errors import InputError
     from napari_unfold.files.dialects import recognize
 
-    if not isinstance(path, str):
+    if not isinstance(path, str) or not os.path.isfile(path):  # noqa: PTH113 (never raises)
         return None
+    if Path(path).suffix.lower() in _BINARY_SUFFIXES:
+        from napari_unfold.files.binary_tables import holds_table
+
+        return read_points if holds_table(Path(path)) else None
     try:
         with Path(path).open("rb") as file:
             text = file.read(_SNIFFED_BYTES).decode("utf-8-sig", errors="replace")

@@ -44,7 +44,7 @@ def load_last_settings() -> LastSettings | None:
     try:
         raw: Any = json.loads(settings_file().read_text(encoding="utf-8"))
         return LastSettings.model_validate(raw)
-    except (OSError, ValueError, ValidationError):
+    except (OSError, ValueError, ValidationError, RecursionError):
         return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a Points layer as ThunderSTORM CSV; napari calls this when a layer is saved.
+    """Write a Points layer as a table; napari calls this when a layer is saved.
 
     Parameters
     ----------
@@ -20,10 +20,11 @@ def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        The file written.
+        The files written.
     """
-    from napari_unfold.files.localizations import write_localizations
-    from napari_unfold.plugin.layers import table_of_points
+    from napari_unfold.files.table_formats import Movie, paths_of, write_localizations
+    from napari_unfold.plugin.layers import METADATA_KEY, table_of_points
 
-    write_localizations(table_of_points(data, meta), Path(path))
-    return [path]
+    movie = Movie.of(meta.get("metadata", {}).get(METADATA_KEY, {}))
+    write_localizations(table_of_points(data, meta), Path(path), movie)
+    return [str(written) for written in paths_of(Path(path))]

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_unfold.files.atomic import output_folder
 from napari_unfold.files.figures import save_figure
 from napari_unfold.files.images import write_image
 from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
+from napari_unfold.files.result_folder import ResultFolder
 from napari_unfold.files.results import write_json
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.jobs import Device, Job, Stage
@@ -59,7 +59,11 @@ def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job[Demo]:
     -------
     Demo
     """
-    output_folder(folder)
+    with ResultFolder(folder) as opened:
+        return (yield from _demo(opened, seed, device))
+
+
+def _demo(folder: ResultFolder, seed: int, device: Device) -> Job[Demo]:
     yield Stage("Simulating filaments")
     simulation = simulate("filaments", frames=FRAMES, density_per_um2=DENSITY_PER_UM2, seed=seed)
     pixel_nm = simulation.recipe.optics.pixel_size_nm
@@ -71,13 +75,13 @@ def demo(folder: Path, *, seed: int = 7, device: Device = "auto") -> Job[Demo]:
     scores = evaluate(result.localizations, simulation.truth, TOLERANCES_NM)
     report = {"scores": [asdict(score) for score in scores], "seed": seed, **result.record}
     yield Stage("Writing the results")
-    write_image(simulation.stack, folder / "stack.tif", pixel_nm)
-    write_localizations(simulation.truth, folder / "truth.csv")
-    write_image(result.image, folder / "reconstruction.tif", pixel_nm / result.upsampling)
-    write_localizations(result.localizations, folder / "localizations.csv")
-    write_json(report, folder / "report.json")
+    write_image(simulation.stack, folder.file("stack.tif"), pixel_nm)
+    write_localizations(simulation.truth, folder.file("truth.csv"))
+    write_image(result.image, folder.file("reconstruction.tif"), pixel_nm / result.upsampling)
+    write_localizations(result.localizations, folder.file("localizations.csv"))
+    write_json(report, folder.file("report.json"))
     save_figure(
-        folder / "figure.png",
+        folder.file("figure.png"),
         simulation.stack.mean(axis=0),
         result.image,
         result.localizations,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.errors import OutOfMemoryError
+from napari_unfold.errors import InputError, OutOfMemoryError
 from napari_unfold.estimation.bad_frames import FrameCheck, check_frames
 from napari_unfold.estimation.check_settings import check_settings
 from napari_unfold.estimation.observe import observe_molecules
@@ -23,7 +24,8 @@ from napari_unfold.estimation.sample import frame_range
 from napari_unfold.files.images import FrameWriter, write_image
 from napari_unfold.files.localizations import write_localizations
 from napari_unfold.files.presets import Preset
-from napari_unfold.files.results import save_set, write_json
+from napari_unfold.files.result_folder import RECORD, ResultFolder, keep_apart
+from napari_unfold.files.results import save_set
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.jobs import (
@@ -45,13 +47,17 @@ from napari_unfold.reconstruction.through_time import ThroughTime
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.tables.molecules import molecules_of
-from napari_unfold.unfolding.inference import coupled_iterates
+from napari_unfold.unfolding.inference import unfold
+from napari_unfold.unfolding.tiles import missing
 
 T = TypeVar("T")
 
-MEMORY_BUDGET_BYTES = {"cpu": 2**24, "cuda": 2**31}
-"""For the fine images of a batch; on a CPU small batches stay in its cache and are faster."""
+MEMORY_BUDGET_BYTES = {"cpu": 2**26, "cuda": 2**31}
+"""For the fine images of a batch: enough for tiles of many frames to be computed together."""
 FINE_IMAGES_PER_FRAME = 12
+
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
+"""In what PyTorch says of a GPU and of the processor, where that is a mere RuntimeError."""
 
 LOCALIZATION_SHARE = 0.3
 """Rough share of the time spent on localizing a batch, for an even progress bar."""
@@ -81,6 +87,10 @@ class Reconstruction:
         How the result came about, ready for JSON.
     """
 
+    FILES: ClassVar = (
+        "reconstruction.tif", "localizations.csv", "molecules.csv", "frames.tif", RECORD,
+    )  # fmt: skip
+
     image: NDArray[np.float32]
     localizations: pd.DataFrame
     background: NDArray[np.float32]
@@ -90,7 +100,7 @@ class Reconstruction:
     recipe: Recipe
     record: dict[str, Any] = field(repr=False)
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path | ResultFolder) -> list[Path]:
         """Write ``reconstruction.tif``, ``localizations.csv`` and ``run.json``, all or none.
 
         Where molecules were followed in time, ``molecules.csv`` has one row for each.
@@ -104,12 +114,11 @@ class Reconstruction:
         parts: dict[str, Callable[[Path], None]] = {
             "reconstruction.tif": lambda path: write_image(self.image, path, fine_nm),
             "localizations.csv": lambda path: write_localizations(self.localizations, path),
-            "run.json": lambda path: write_json(self.record, path),
         }
         molecules = self.molecules
         if molecules is not None:
             parts["molecules.csv"] = lambda path: write_localizations(molecules, path)
-        return save_set(folder, parts)
+        return save_set(folder, parts, self.record)
 
     @property
     def molecules(self) -> pd.DataFrame | None:
@@ -158,6 +167,7 @@ def reconstruct(
     started = time.monotonic()
     chosen = choose_device(device)
     check_preset(preset, recipe)  # refused before the stack is read
+    keep_apart(stack.files, [save_frames])
     span = frame_range(frames, len(stack))
     told: list[str] = []
     check = yield from check_frames(stack, span, recipe.camera.offset_adu)
@@ -172,6 +182,10 @@ def reconstruct(
     seen.notes[:0] = told
     follow = recipe.localization.follow
     setup = prepare(seen, preset, chosen, coupled=follow != "off")
+    lack = missing(setup.network)
+    if lack and chosen.type == "cpu":
+        seen.notes.append(f"The network runs in its slower form: the fast one needs {lack}")
+        yield Note(seen.notes[-1])
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     light = np.zeros(setup.grid.fine_shape, dtype=np.float64)
@@ -185,7 +199,7 @@ def reconstruct(
             stop = min(start + batch, total)
             try:
                 x, chunk = yield from _unfold(usable, setup, check, start, stop)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (MemoryError, RuntimeError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
             light += x.sum(axis=0, dtype=np.float64)
@@ -249,17 +263,26 @@ def _unfold(
         return Progress(start + share * (stop - start), total) if throttle.is_due() else None
 
     pedestal = setup.pedestal_photons
-    iterates = coupled_iterates(setup.network, y + pedestal, b + pedestal, follows, inner)
-    for k in range(setup.parameters.iterations):
-        x = next(iterates)
-        if event := progress((1 - LOCALIZATION_SHARE) * (k + 1) / setup.parameters.iterations):
-            yield event
+    x = yield from translated(
+        unfold(setup.network, y + pedestal, b + pedestal, follows, inner),
+        lambda share: progress((1 - LOCALIZATION_SHARE) * share),
+    )
     found = yield from translated(
-        setup.localizer(x, y[inner], b[inner], ignored, lit),
+        setup.localizer(_finite(x), y[inner], b[inner], ignored, lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
     fitted = setup.localizer.frames(y[inner], b[inner], ignored, lit)
     return x.cpu().numpy(), Chunk(fitted, lit, found, background[inner])
+
+
+def _finite(x: torch.Tensor) -> torch.Tensor:
+    if torch.isfinite(x).all():
+        return x
+    raise InputError(
+        "with the parameters of this preset the reconstruction is not finite",
+        "Choose another preset",
+        field="preset",
+    )
 
 
 def _silent(share: float) -> None:
@@ -300,7 +323,9 @@ def _batch_size(setup: Setup) -> int:
 
 
 def _smaller_batch(batch: int, setup: Setup, error: BaseException) -> Generator[Event, None, int]:
-    """Halve the batch after running out of memory."""
+    """Halve the batch after running out of memory; any other error is raised again."""
+    if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+        raise error
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()
     if batch == 1:

@@ -33,7 +33,11 @@ _LARGEST_IMAGE_PIXELS = 2048
 _PEAK_RADIUS_PIXELS = 3
 _BLOCK_LOCALIZATIONS = 400
 """With fewer, single comparisons begin to fail on filaments located to 30 nm."""
-_FEWEST_BLOCKS, _MOST_BLOCKS = 5, 20
+_FEWEST_BLOCKS, _MANY_BLOCKS, _MOST_BLOCKS = 5, 20, 60
+_PLENTY_LOCALIZATIONS = 2500
+"""A block of so many is located so well that more than `_MANY_BLOCKS` follow the drift better."""
+_MOST_COMPARED_PIXELS = 2**29
+"""In all pairs of blocks together: some ten seconds, beyond `_MANY_BLOCKS`."""
 _LARGEST_MEDIAN_DISAGREEMENT_PIXELS = 2.0
 
 
@@ -102,9 +106,11 @@ def correct_drift(table: pd.DataFrame, settings: Drift) -> Job[DriftCorrection]:
     table = validate(table)
     frame = table["frame"].to_numpy()
     xy = table[["x_nm", "y_nm"]].to_numpy()
-    block = divide_frames(frame, _count_of_blocks(frame, settings))
+    extent_nm = np.ptp(xy, axis=0)
+    pixel_nm = max(_SMALLEST_PIXEL_NM, float(extent_nm.max()) / _LARGEST_IMAGE_PIXELS)
+    compared = float(np.prod((extent_nm + settings.largest_drift_nm) / pixel_nm))
+    block = divide_frames(frame, _count_of_blocks(frame, settings, compared))
     block_frames = np.bincount(block, frame) / np.bincount(block)
-    pixel_nm = max(_SMALLEST_PIXEL_NM, float(np.ptp(xy, axis=0).max()) / _LARGEST_IMAGE_PIXELS)
     pairs, shifts = yield from _shifts(xy, block, pixel_nm, settings.largest_drift_nm)
     drift, disagreement = _least_squares(pairs, shifts, pixel_nm)
     distance = np.hypot(*disagreement.T)
@@ -148,13 +154,16 @@ def divide_frames(frame: NDArray[np.int64], blocks: int) -> NDArray[np.intp]:
     return np.asarray(np.unique(wanted, return_inverse=True)[1][index], dtype=np.intp)
 
 
-def _count_of_blocks(frame: NDArray[np.int64], settings: Drift) -> int:
+def _count_of_blocks(frame: NDArray[np.int64], settings: Drift, pixels: float) -> int:
+    """Return as many as are wanted, or are located well; `pixels` are those of a comparison."""
     n_frames = len(np.unique(frame))
     if settings.blocks != "auto":
         blocks = settings.blocks
     else:
-        wanted = len(frame) // _BLOCK_LOCALIZATIONS
-        blocks = min(max(wanted, _FEWEST_BLOCKS), _MOST_BLOCKS, max(n_frames, 2))
+        wanted = min(len(frame) // _BLOCK_LOCALIZATIONS, _MANY_BLOCKS)
+        in_time = int(np.sqrt(2.0 * _MOST_COMPARED_PIXELS / pixels))
+        plenty = min(len(frame) // _PLENTY_LOCALIZATIONS, in_time, _MOST_BLOCKS)
+        blocks = min(max(wanted, plenty, _FEWEST_BLOCKS), max(n_frames, 2))
     if n_frames < blocks:
         raise InputError(
             f"{n_frames} frames with localizations cannot be divided into {blocks} blocks",

@@ -51,10 +51,14 @@ class Fidelity(ABC):
         """Return the derivative of `residual` by the light."""
 
     @abstractmethod
-    def curvature_bound(
+    def expected_curvature(
         self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
     ) -> torch.Tensor:
-        """Return a positive image, nowhere below `curvature`, by which steps can be chosen."""
+        """Return what `curvature` is where the light explains the frame; positive.
+
+        A step by its inverse brings the light of a single pixel to where it belongs, from above
+        and from below.
+        """
 
     @abstractmethod
     def safe_step(self, background_photons: float, weight: float) -> float:

@@ -1,22 +1,24 @@
-"""The same iterates as `UnfoldedNetwork.iterates`, several times faster, without gradients.
+"""The same as `UnfoldedNetwork.iterates`, many times faster, without gradients.
 
-All fine images live in buffers that are used again in every iteration: on a CPU, allocating them
-anew costs more than computing them.
+`unfold` gives the last iterate, compiled and on tiles where it can (see `tiles`), and elsewhere
+from `iterates_in_place`, which gives them all. There all fine images live in buffers that are used
+again in every iteration: on a CPU, allocating them anew costs more than computing them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 
+from napari_unfold.unfolding import tiles
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
 
 State = tuple[torch.Tensor, torch.Tensor]
 """``x^k`` and ``x^(k-1)``."""
 
 Tick = Callable[[], None]
-"""Called at every iteration; may raise to stop."""
+"""Called ever again during some work; may raise to stop it."""
 
 
 def iterates_in_place(
@@ -125,6 +127,40 @@ def coupled_iterates(
     yield from iterates_in_place(network, y[wanted], b[wanted], rest, start, supported)
 
 
+def unfold(
+    network: UnfoldedNetwork,
+    y: torch.Tensor,
+    b: torch.Tensor,
+    follows: torch.Tensor | None = None,
+    wanted: slice = slice(None),
+) -> Generator[float, None, torch.Tensor]:
+    """Compute ``x^K`` without gradients, by the fastest way there is.
+
+    Parameters
+    ----------
+    network, y, b, follows, wanted
+        As in `coupled_iterates`.
+
+    Yields
+    ------
+    float
+        The share of the work that is done. Closing the generator ends the work.
+
+    Returns
+    -------
+    tensor (..., qY, qX)
+        Of the wanted frames.
+    """
+    alone = follows is None or not network.coupling
+    if alone and not tiles.missing(network):
+        return (yield from tiles.unfold_tiles(network, y[wanted], b.expand_as(y)[wanted]))
+    x = y
+    iterates = coupled_iterates(network, y, b, follows, wanted)
+    for k, x in enumerate(iterates, start=1):  # noqa: B007 - the last counts
+        yield k / len(network.step_sizes)
+    return x
+
+
 def final_iterate(
     network: UnfoldedNetwork,
     y: torch.Tensor,
@@ -132,9 +168,15 @@ def final_iterate(
     tick: Tick | None = None,
     follows: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return ``x^K``, shape ``(..., qY, qX)``, without gradients; `tick` at every iteration."""
-    x = y
-    for x in coupled_iterates(network, y, b, follows):  # noqa: B007 - the last one counts
-        if tick is not None:
-            tick()
-    return x
+    """Return ``x^K``, shape ``(..., qY, qX)``, without gradients; `tick` ever again meanwhile."""
+    work = unfold(network, y, b, follows)
+    try:
+        while True:
+            next(work)
+            if tick is not None:
+                tick()
+    except StopIteration as end:
+        x: torch.Tensor = end.value
+        return x
+    finally:
+        work.close()

@@ -160,7 +160,9 @@ class UnfoldedNetwork(nn.Module):
     ) -> torch.Tensor:
         """Return by what the gradient at `z` is divided before step `k`; see `unfolding.metric`."""
         reserve = self.reserve_pixels if k else None
-        return pixel_curvature(self.operator, self.fidelity, z, light, y, b, reserve)
+        return pixel_curvature(
+            self.operator, self.fidelity, z, light, y, b, reserve, self.projection_width
+        )
 
     def forward(
         self, y: torch.Tensor, b: torch.Tensor, follows: torch.Tensor | None = None

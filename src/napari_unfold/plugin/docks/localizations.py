@@ -51,7 +51,7 @@ class LocalizationsWidget(JobDock):
         self.points.add_row(self.task_row)
         self.chart = ChartView()
         self.chart.follow_theme(napari_viewer)
-        self.export_button = QPushButton("Export CSV…")
+        self.export_button = QPushButton("Export…")
         self.export_button.setToolTip("<qt>Write the chosen localizations as a table.</qt>")
         self.curve_button = QPushButton("Save curve…")
         self.curve_button.setToolTip("<qt>Write what the chart shows as a table.</qt>")

@@ -45,16 +45,14 @@ class ReconstructWidget(StackDock):
     """
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        from napari_unfold.files.presets import list_presets
-
-        form = RecipeForm(list_presets())
+        form = RecipeForm(store.presets())
         super().__init__(napari_viewer, form, "Reconstruct and localize the chosen frames")
         self.form = form
         self._run: _Run
         self._preview = LivePreview(napari_viewer)
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
-        self.export_button = QPushButton("Export CSV…")
+        self.export_button = QPushButton("Export…")
         self._lay_out_all()
         self._restore()
         self.all_frames_box.toggled.connect(self._show_all_frames)
@@ -118,9 +116,7 @@ class ReconstructWidget(StackDock):
     # ---- presets, and the memory of the last session
 
     def _list_presets(self) -> None:
-        from napari_unfold.files.presets import list_presets
-
-        self.form.set_presets(list_presets())
+        self.form.set_presets(store.presets())
 
     def _restore(self) -> None:
         last = load_last_settings()

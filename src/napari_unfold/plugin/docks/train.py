@@ -151,10 +151,8 @@ class TrainWidget(StackDock):
             self._refresh()
 
     def _offer_starts(self) -> None:
-        from napari_unfold.files.presets import list_presets
-
         last = [] if self.learned is None else [_titled(self.learned.preset)]
-        self.form.set_starts([*last, *list_presets()])
+        self.form.set_starts([*last, *store.presets()])
 
     def _show_learned(self, learned: Learned, how: str) -> None:
         self.learned = learned

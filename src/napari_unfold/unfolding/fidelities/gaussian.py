@@ -25,7 +25,7 @@ class GaussianFidelity(Fidelity):
         del y, b
         return torch.ones_like(light)
 
-    def curvature_bound(
+    def expected_curvature(
         self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
     ) -> torch.Tensor:
         """One everywhere."""

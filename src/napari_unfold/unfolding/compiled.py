@@ -1,0 +1,434 @@
+"""A group of tiles through all iterations, compiled: the inner loops of `tiles`.
+
+The arithmetic is that of `UnfoldedNetwork.iterates` for a Gaussian PSF, in float32. Three things
+make it fast: nothing is computed where a row of camera pixels holds no light, all that an
+iteration touches stays in the cache of the processor, and every loop runs over consecutive numbers
+(columns times tiles), so that the compiler can use the widest instructions there are.
+
+A camera row of fine pixels is stored as ``(q, q, X * lanes)``: fine row, fine column within the
+camera pixel, and camera pixel with the tiles of the group beside each other. Indices are unsigned
+because signed ones, which may count from the end, keep loops from being vectorised. Tuples
+``phases`` of length q and ``window`` of as many camera pixels as the PSF is wide tell their lengths
+to the compiler, which unrolls the loops over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float32]
+Integers: TypeAlias = NDArray[np.int64]
+
+CHECK_EVERY = 4
+"""Iterations after which rows that went dark are looked at again; light may return so much late."""
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def jit(function: Function) -> Function:
+    """Compile a function when it is first called; later runs find it on disk."""
+    return numba.njit(  # type: ignore[no-any-return]
+        # liberties that leave the order of sums alone
+        fastmath={"contract", "nsz", "nnan", "ninf"},
+        nogil=True,
+        error_model="numpy",
+        cache=True,
+    )(function)
+
+
+unsigned = np.uintp
+zero, one, two, tiny = np.float32(0), np.float32(1), np.float32(2), np.float32(1e-6)
+
+
+class Terms(NamedTuple):
+    """The terms of the energy and the kind of steps, as numbers.
+
+    Attributes
+    ----------
+    kl : bool
+        Kullback-Leibler instead of Gaussian fidelity.
+    width : float32
+        Of the smoothed projection.
+    reserve : float32
+        Dark fine pixels of a camera pixel that count as lit, if steps suit every pixel
+        (`unfolding.metric`); 0 if all pixels have the same steps.
+    """
+
+    kl: bool
+    width: np.float32
+    reserve: np.float32
+
+
+@jit
+def extrapolate(
+    x: Floats, previous: Floats, start: int, n: int, inertia: np.float32, z: Floats
+) -> None:
+    """``z = x + beta (x - x_previous)`` for `n` numbers of a camera row from `start` on."""
+    for i in range(x.shape[0]):
+        for p in range(x.shape[1]):
+            xs, ps, zs = x[i, p, start : start + n], previous[i, p, start : start + n], z[i, p]
+            for m in range(n):
+                zs[m] = xs[m] + inertia * (xs[m] - ps[m])
+
+
+@jit
+def spread(
+    fine: Floats, start: int, n: int, g: Floats, phases: tuple[int, ...], shift: int, light: Floats
+) -> None:
+    """Blur and sum `q` lines of fine pixels into camera pixels `shift` numbers apart."""
+    length = unsigned(fine.shape[1])
+    flat = fine.reshape(-1)[start:]
+    for d in range(g.shape[1]):
+        target = light[d * shift : d * shift + n]
+        for m in range(unsigned(n)):
+            total = target[m]
+            for p in range(unsigned(len(phases))):
+                total += g[p, d] * flat[p * length + m]
+            target[m] = total
+
+
+@jit
+def collect(
+    light: Floats, shift: int, g: Floats, window: tuple[int, ...], fine: Floats, start: int, n: int
+) -> None:
+    """Apply the transpose of `spread`; `fine` is overwritten."""
+    stride = unsigned(shift)
+    for p in range(fine.shape[0]):
+        line, weights = fine[p, start : start + n], g[p]
+        for m in range(unsigned(n)):
+            total = zero
+            for d in range(unsigned(len(window))):
+                total += weights[d] * light[d * stride + m]
+            line[m] = total
+
+
+@jit
+def residual(light: Floats, y: Floats, b: Floats, inside: Floats, kl: bool, out: Floats) -> None:
+    """Write the derivative of the fidelity by the light, nothing outside the frame."""
+    if kl:
+        for m in range(light.shape[0]):
+            out[m] = inside[m] * (one - max(y[m], zero) / (max(light[m], zero) + b[m]))
+    else:
+        for m in range(light.shape[0]):
+            out[m] = inside[m] * (light[m] + b[m] - y[m])
+
+
+@jit
+def count_lit(z: Floats, n: int, width: np.float32, share: Floats) -> None:
+    """Write which share of the fine pixels of each of `n` camera pixels is lit.
+
+    One with less light than `width` is lit in part.
+    """
+    share[:n] = zero
+    inverse, weight = one / width, np.float32(1.0 / (z.shape[0] * z.shape[1]))
+    for i in range(z.shape[0]):
+        for p in range(z.shape[1]):
+            zs = z[i, p]
+            for m in range(n):
+                share[m] += weight * min(max(inverse * zs[m], zero), one)
+
+
+@jit
+def expect_curvature(
+    light: Floats, b: Floats, inside: Floats, kl: bool, reserve: np.float32, seen: Floats
+) -> None:
+    """Add what the reserve is seen as, and multiply by the expected curvature of the fidelity."""
+    for m in range(light.shape[0]):
+        curvature = one / (max(light[m], zero) + b[m]) if kl else one
+        seen[m] = inside[m] * curvature * (seen[m] + reserve)
+
+
+@jit
+def descend(
+    x: Floats,
+    previous: Floats,
+    gradient: Floats,
+    lit: Floats,
+    start: int,
+    n: int,
+    inertia: np.float32,
+    steps: Floats,
+    weight: np.float32,
+    bend: np.float32,
+    width: np.float32,
+) -> None:
+    """Take one step and project; the new image takes the place of the previous one."""
+    inverse_width = one / width
+    scaled_weight = weight * bend
+    for p in range(x.shape[0]):
+        xs, ps = x[p, start : start + n], previous[p, start : start + n]
+        gs, ls = gradient[p], lit[start : start + n]
+        for m in range(n):
+            z = xs[m] + inertia * (xs[m] - ps[m])
+            slope = scaled_weight / (max(z, zero) + bend) if bend > zero else weight
+            t = ls[m] * (z - steps[m] * (gs[m] + slope))
+            s = min(max(t * inverse_width, zero), one)
+            ps[m] = width * s * s * (two - s) + max(t - width, zero)
+
+
+@jit
+def span_of_light(
+    x: Floats, previous: Floats, first: int, last: int, lanes: int
+) -> tuple[int, int]:
+    """Narrow the columns of a camera row to those that hold light."""
+    low, high = last, first
+    for i in range(x.shape[0]):
+        for p in range(x.shape[1]):
+            for c in range(first, last):
+                if c < low or c >= high:
+                    light = zero
+                    for m in range(c * lanes, (c + 1) * lanes):
+                        light += x[i, p, m] + previous[i, p, m]
+                    if light > zero:
+                        low, high = min(low, c), max(high, c + 1)
+    return low, high
+
+
+@jit
+def spans_of_lit(lit: Floats, lanes: int) -> tuple[Integers, Integers]:
+    """Return the first column of every row that may receive light, and that after the last."""
+    first = np.full(lit.shape[0], lit.shape[1] // lanes)
+    last = np.zeros(lit.shape[0], np.int64)
+    for r in range(lit.shape[0]):
+        for m in range(lit.shape[1]):
+            if lit[r, m] > zero:
+                first[r] = min(first[r], m // lanes)
+                last[r] = m // lanes + 1
+    return first, last
+
+
+@jit
+def first_slopes(
+    y: Floats, b: Floats, g: Floats, window: tuple[int, ...], kl: bool, out: Floats
+) -> None:
+    """Write what pulls light into each camera pixel of a dark frame.
+
+    That is the largest ``-A^T D'(0)`` of its fine pixels.
+
+    Parameters
+    ----------
+    y, b, out : array (Y, X)
+    g : array (q, 2 reach + 1)
+        How an axis of A spreads light.
+    window : tuple
+        As long as a row of `g`.
+    kl : bool
+        Kullback-Leibler fidelity.
+    """
+    q, reach = g.shape[0], g.shape[1] // 2
+    rows, columns = y.shape
+    width = columns + 2 * reach
+    misfit = np.zeros((rows + 2 * reach, width), np.float32)
+    dark, inside = np.zeros(columns, np.float32), np.ones(columns, np.float32)
+    for r in range(rows):
+        residual(dark, y[r], b[r], inside, kl, misfit[r + reach, reach : reach + columns])
+    flat = misfit.reshape(-1)
+    lines, pixels = np.zeros((q, width), np.float32), np.zeros((q, columns), np.float32)
+    for r in range(rows):
+        collect(flat[r * width :], width, g, window, lines, 0, width)
+        steepest = out[r]
+        for i in range(q):
+            collect(lines[i], 1, g, window, pixels, 0, columns)
+            for p in range(q):
+                for c in range(columns):
+                    if i + p == 0 or -pixels[p, c] > steepest[c]:
+                        steepest[c] = -pixels[p, c]
+
+
+@jit
+def iterate(
+    y: Floats,
+    b: Floats,
+    inside: Floats,
+    lit: Floats,
+    g: Floats,
+    phases: tuple[int, ...],
+    window: tuple[int, ...],
+    steps: Floats,
+    inertias: Floats,
+    weights: Floats,
+    bends: Floats,
+    terms: Terms,
+    lanes: int,
+    stop: NDArray[np.bool_],
+) -> Floats:
+    """Return ``x^K`` of a group of tiles, ``(Y, q, q, X * lanes)``.
+
+    Parameters
+    ----------
+    y, b, inside, lit : array
+        As `cut` returns them.
+    g : array (q, 2 reach + 1)
+        How an axis of A spreads light.
+    phases, window : tuple
+        As long as a column and a row of `g`.
+    steps, inertias, weights, bends : array (K,)
+        A bend of zero stands for the l1 norm.
+    terms : Terms
+    lanes : int
+        Number of tiles.
+    stop : array (1,)
+        Once it is true the iterations end.
+    """
+    q, reach = g.shape[0], g.shape[1] // 2
+    rows, width, margin = lit.shape[0], y.shape[1], 2 * reach * lanes
+    x = np.zeros((rows, q, q, lit.shape[1]), np.float32)
+    previous = np.zeros_like(x)
+    z = np.zeros(x.shape[1:], np.float32)
+    gradient = np.zeros(x.shape[2:], np.float32)
+    lines = np.zeros((q, width), np.float32)
+    light, misfit = np.zeros_like(y), np.zeros_like(y)
+    flat_light, flat_misfit = light.reshape(-1), misfit.reshape(-1)
+    by_pixel = terms.reserve > zero
+    seen = np.zeros_like(y) if by_pixel else np.zeros((1, 1), np.float32)
+    flat_seen, share = seen.reshape(-1), np.zeros((1, lit.shape[1]), np.float32)
+    even = np.zeros((1, g.shape[1]), np.float32)
+    for p in range(q):
+        even[0] += g[p]
+    mean, one_phase, everything = even / np.float32(q), (0,), np.float32(q * q)
+    stride = np.zeros(lit.shape[1], np.float32)
+    first, last = spans_of_lit(lit, lanes)
+    low, high = first.copy(), first.copy()
+    for k in range(steps.shape[0]):
+        if stop[0]:
+            break
+        inertia = inertias[k]
+        light[:] = zero
+        if by_pixel:
+            seen[:] = zero
+        for r in range(rows):
+            start, n = low[r] * lanes, (high[r] - low[r]) * lanes
+            if n > 0:
+                extrapolate(x[r], previous[r], start, n, inertia, z)
+                lines[:, start : start + n + margin] = zero
+                for i in range(q):
+                    spread(z[i], 0, n, g, phases, lanes, lines[i, start:])
+                spread(lines, start, n + margin, g, phases, width, flat_light[r * width + start :])
+                if by_pixel and k > 0:
+                    count_lit(z, n, terms.width, share[0])
+                    lines[0, start : start + n + margin] = zero
+                    spread(share, 0, n, even, one_phase, lanes, lines[0, start:])
+                    spread(
+                        lines[:1], start, n + margin, even, one_phase, width,
+                        flat_seen[r * width + start :],
+                    )  # fmt: skip
+        # a weight that falls may let light into rows that went dark
+        if k % CHECK_EVERY == 0 or weights[k] < weights[k - 1]:
+            low[:], high[:] = first, last
+        lit_rows = np.nonzero(high > low)[0]
+        if lit_rows.size == 0:
+            continue
+        start, end = low.min() * lanes, high.max() * lanes + margin
+        for r in range(lit_rows[0], lit_rows[-1] + 1 + 2 * reach):
+            residual(
+                light[r, start:end], y[r, start:end], b[r, start:end],
+                inside[r, start:end], terms.kl, misfit[r, start:end],
+            )  # fmt: skip
+            if by_pixel:
+                # before the first iteration everything counts as lit
+                reserve = terms.reserve if k > 0 else everything
+                expect_curvature(
+                    light[r, start:end], b[r, start:end], inside[r, start:end],
+                    terms.kl, reserve, seen[r, start:end],
+                )  # fmt: skip
+        for r in range(rows):
+            if high[r] <= low[r]:
+                continue
+            start, n = low[r] * lanes, (high[r] - low[r]) * lanes
+            stride[:n] = steps[k]
+            if by_pixel:
+                collect(
+                    flat_seen[r * width + start :],
+                    width,
+                    mean,
+                    window,
+                    lines[:1],
+                    start,
+                    n + margin,
+                )
+                collect(lines[0, start:], lanes, mean, window, share, 0, n)
+                for m in range(n):
+                    stride[m] /= max(share[0, m], tiny)
+            collect(flat_misfit[r * width + start :], width, g, window, lines, start, n + margin)
+            for i in range(q):
+                collect(lines[i, start:], lanes, g, window, gradient, 0, n)
+                descend(
+                    x[r, i], previous[r, i], gradient, lit[r], start, n,
+                    inertia, stride, weights[k], bends[k], terms.width,
+                )  # fmt: skip
+            low[r], high[r] = span_of_light(x[r], previous[r], low[r], high[r], lanes)
+        x, previous = previous, x
+    return x
+
+
+@jit
+def boxes_of(tiles: NDArray[np.int32]) -> Integers:
+    """Return the boxes ``(N, 6)`` around the numbers from 1 in ``(T, Y, X)``.
+
+    Columns: number, frame, first row, row after the last, first column, column after the last.
+    """
+    n = max(0, tiles.max())
+    boxes = np.zeros((n, 6), np.int64)
+    for t in range(tiles.shape[0]):
+        for r in range(tiles.shape[1]):
+            for c in range(tiles.shape[2]):
+                number = tiles[t, r, c]
+                if number > 0:
+                    box = boxes[number - 1]
+                    if box[0] == 0:
+                        box[0], box[1], box[2], box[4] = number, t, r, c
+                    box[3] = r + 1
+                    box[4], box[5] = min(box[4], c), max(box[5], c + 1)
+    return boxes
+
+
+@jit
+def cut(
+    y: Floats, b: Floats, tiles: NDArray[np.int32], boxes: Integers, reach: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Lay the tiles of a group beside each other.
+
+    Returns
+    -------
+    y, b, inside : array (Y + 2 reach, (X + 2 reach) * lanes)
+        Frames, background, and one within the frame.
+    lit : array (Y, X * lanes)
+        One where a tile may receive light.
+    """
+    lanes = boxes.shape[0]
+    height, width = (boxes[:, 3] - boxes[:, 2]).max(), (boxes[:, 5] - boxes[:, 4]).max()
+    lit = np.zeros((height, width * lanes), np.float32)
+    frames = np.zeros((height + 2 * reach, (width + 2 * reach) * lanes), np.float32)
+    background, inside = np.ones_like(frames), np.zeros_like(frames)
+    for lane in range(lanes):
+        number, t, top, _, left, _ = boxes[lane]
+        for r in range(max(0, top - reach), min(y.shape[1], top + height + reach)):
+            for c in range(max(0, left - reach), min(y.shape[2], left + width + reach)):
+                m = (c - left + reach) * lanes + lane
+                frames[r - top + reach, m] = y[t, r, c]
+                background[r - top + reach, m] = b[t, r, c]
+                inside[r - top + reach, m] = one
+                within = top <= r < top + height and left <= c < left + width
+                if within and tiles[t, r, c] == number:
+                    lit[r - top, (c - left) * lanes + lane] = one
+    return frames, background, inside, lit
+
+
+@jit
+def paste(x: Floats, tiles: NDArray[np.int32], boxes: Integers, out: Floats) -> None:
+    """Write the tiles of a group into the fine images ``(T, qY, qX)``."""
+    q, lanes = x.shape[1], boxes.shape[0]
+    for lane in range(lanes):
+        number, t, top, bottom, left, right = boxes[lane]
+        for r in range(top, bottom):
+            for c in range(left, right):
+                if tiles[t, r, c] == number:
+                    m = (c - left) * lanes + lane
+                    for i in range(q):
+                        for p in range(q):
+                            out[t, r * q + i, c * q + p] = x[r - top, i, p, m]
