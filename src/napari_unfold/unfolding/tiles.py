@@ -110,7 +110,7 @@ def groups_of(boxes: Integers, upsampling: int) -> list[Integers]:
     Parameters
     ----------
     boxes : array (N, 6)
-        Columns as in `compiled.boxes_of`.
+        Columns as in `cutting.boxes_of`.
     upsampling : int
         Fine pixels per camera pixel.
     """
@@ -141,11 +141,12 @@ class _Work:
     """What the threads share: the frames, the network as arrays, and the image they write to."""
 
     def __init__(self, network: UnfoldedNetwork, y: Floats, b: Floats) -> None:
-        from napari_unfold.unfolding import compiled  # half a second, and only where it is used
+        # half a second, and only where they are used
+        from napari_unfold.unfolding import compiled, cutting
 
         operator = network.operator
         assert isinstance(operator, SeparableOperator)
-        self.compiled, self.y, self.b = compiled, y, b
+        self.compiled, self.cutting, self.y, self.b = compiled, cutting, y, b
         self.margin = max(1, round(MARGIN_SIGMA * operator.sigma_px))
         # odd, so that few shapes have to be compiled
         self.reach = math.ceil(REACH_SIGMA * operator.sigma_px) // 2 * 2 + 1
@@ -187,13 +188,13 @@ class _Work:
         within_frames[1] = True
         ndimage.label(ndimage.maximum_filter(lit, size), within_frames, output=self.tiles)
         self.tiles *= lit
-        return self.compiled.boxes_of(self.tiles)
+        return self.cutting.boxes_of(self.tiles)
 
     def iterate(self, group: Integers) -> None:
         """Run a group of tiles through all iterations."""
-        data = self.compiled.cut(self.y, self.b, self.tiles, group, self.reach)
+        data = self.cutting.cut(self.y, self.b, self.tiles, group, self.reach)
         x = self.compiled.iterate(
             *data, self.profile, self.phases, self.window, self.steps, self.inertias,
             self.weights, self.bends, self.terms, len(group), self.stop,
         )  # fmt: skip
-        self.compiled.paste(x, self.tiles, group, self.x)
+        self.cutting.paste(x, self.tiles, group, self.x)

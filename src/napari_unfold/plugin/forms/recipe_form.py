@@ -65,8 +65,8 @@ class RecipeForm(SettingsForm):
             "preset",
             "Preset",
             ChoiceEdit(choices=self._fitting),
-            "<qt>Learned parameters of the unfolded network. They are rescaled to the brightness "
-            "of your molecules.</qt>",
+            "<qt>Learned parameters of the unfolded network: steps and weights of its iterations. "
+            "They are rescaled to the brightness of your molecules.</qt>",
         )
         self.upsampling_row = row_for("solver", "upsampling", fields["upsampling"])
         self.method = SectionForm("Method", [self.fidelity_row, self.preset_row])
