@@ -17,7 +17,9 @@ GAUSSIAN = fidelity_named("gaussian")
 def curvature(operator: ForwardOperator, z, reserve, fidelity=GAUSSIAN, background=2.0):
     light = operator.forward(z)
     b = torch.full_like(light, background)
-    return pixel_curvature(operator, fidelity, z, light, 1.3 * light + b, b, reserve, WIDTH)
+    return pixel_curvature(
+        operator, fidelity, z, torch.ones_like(z), light, 1.3 * light + b, b, reserve, WIDTH
+    )
 
 
 def sparse_image(shape, molecules, seed):
@@ -38,6 +40,19 @@ def test_no_change_of_the_lit_pixels_is_curved_more(molecules):
         v = noise * (z > 0)
         for change in (v, v.abs()):  # all brighter is the worst there is
             assert operator.forward(change).square().sum() <= (d * change.square()).sum()
+
+
+def test_dark_pixels_that_will_be_lit_count_as_lit():
+    """Else a dark patch that lights up at once would be taken for a lone molecule."""
+    operator = SeparableOperator((24, 24), 4, 1.1, dtype=DOUBLE)
+    dark = torch.zeros(96, 96, dtype=DOUBLE)
+    gradient = torch.ones_like(dark)
+    gradient[32:64, 32:64] = -1.0
+    light = operator.forward(dark)
+    args = (light, light + 2.0, light + 2.0, 1e-9, WIDTH)
+    d = pixel_curvature(operator, GAUSSIAN, dark, gradient, *args)
+    exact = operator.adjoint(operator.forward((gradient < 0).double()))
+    assert (d >= 0.97 * exact)[gradient < 0].all()  # the corners of a patch are the worst
 
 
 def test_where_all_is_lit_it_is_the_norm_of_the_operator():
@@ -69,7 +84,7 @@ def test_counting_per_camera_pixel_is_the_formula(fidelity, shape):
     spread = torch.kron(lit, torch.ones(q, q, dtype=DOUBLE))
     seen = operator.adjoint(term.expected_curvature(light, y, b) * (operator.forward(spread) + 0.5))
     wanted = coarseness(operator) * torch.nn.functional.avg_pool2d(seen[None], q)[0]
-    found = pixel_curvature(operator, term, z, light, y, b, 0.5, WIDTH)
+    found = pixel_curvature(operator, term, z, torch.ones_like(z), light, y, b, 0.5, WIDTH)
     torch.testing.assert_close(found, torch.kron(wanted, torch.ones(q, q, dtype=DOUBLE)))
 
 

@@ -39,12 +39,10 @@ def a_network(
         operator, PHOTONS, BACKGROUND,
         fidelity=fidelity, penalty=penalty, iterations=iterations, weight=share,
     )  # fmt: skip
-    if varied:  # steps that suit every pixel, weight and bend that change
+    if varied:  # weight and bend that change
         changing = np.geomspace(2.0, 0.7, iterations).tolist()
         parameters = parameters.model_copy(
             update={
-                "reserve_pixels": 0.2,
-                "step_sizes": [1.0] * iterations,
                 "schedules": dict.fromkeys(("weight", *parameters.penalty_parameters), changing),
             }
         )
@@ -63,7 +61,7 @@ def assert_same_images(ours, reference):
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 def test_tiles_give_what_the_readable_form_gives(fidelity, penalty, varied, molecules):
     operator = SeparableOperator((48, 37), 4, 1.1)
-    network = a_network(operator, fidelity, penalty, 50 if varied else 100, varied=varied)
+    network = a_network(operator, fidelity, penalty, varied=varied)
     y, b = frames_of(operator, molecules, edge=True)
     assert not tiles.missing(network)
     ours = final_iterate(network, y, b)

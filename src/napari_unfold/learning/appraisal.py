@@ -18,6 +18,9 @@ from napari_unfold.unfolding.network import UnfoldedNetwork
 TOLERANCES_PX = (0.0, 2.0, 4.0)
 """Fine pixels; the Jaccard index that is shown is the mean over them, as in the paper."""
 
+Judge = Callable[[Metrics, Loss], float]
+"""How good a network is: the larger the better; see `worth`."""
+
 FRAMES_AT_ONCE = 8
 
 EQUAL = 1e-3

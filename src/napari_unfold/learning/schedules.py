@@ -34,9 +34,9 @@ RATE = 0.03
 """Change of a logarithm in one learning step, at first; it falls to a tenth of that. With 0.1 the
 loss first rises far above that of the start where frames are noisy."""
 
-LARGEST_STEP = 1.3
+LARGEST_STEP = 1.25
 """In units of the steps that suit every pixel, or of the largest at the start where all pixels have
-the same: with the inertia of the last iterations, 4/3 is where they stop to converge."""
+the same: with the inertia of the last iterations, 4/3 is where they cease to converge."""
 
 CAUTION, RESTARTS = 0.3, 2
 

@@ -189,7 +189,7 @@ class _Adjoint:
             gradient = slope.mul_(self.weights[k]).add_(network.operator.adjoint(misfit))
             curvature = None
             if network.reserve_pixels is not None:
-                curvature = network.pixel_curvature(k, z, light, self.y, self.b)
+                curvature = network.pixel_curvature(k, z, gradient, light, self.y, self.b)
                 gradient.div_(curvature)
             t = z.sub(gradient, alpha=self.steps[k])
             points.append(_Point(z, t, light, curvature))

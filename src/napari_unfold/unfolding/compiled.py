@@ -42,11 +42,11 @@ def jit(function: Function) -> Function:
 
 
 unsigned = np.uintp
-zero, one, two, tiny = np.float32(0), np.float32(1), np.float32(2), np.float32(1e-6)
+zero, one, two = np.float32(0), np.float32(1), np.float32(2)
 
 
 class Terms(NamedTuple):
-    """The terms of the energy and the kind of steps, as numbers.
+    """The terms of the energy that are the same in all iterations.
 
     Attributes
     ----------
@@ -54,14 +54,10 @@ class Terms(NamedTuple):
         Kullback-Leibler instead of Gaussian fidelity.
     width : float32
         Of the smoothed projection.
-    reserve : float32
-        Dark fine pixels of a camera pixel that count as lit, if steps suit every pixel
-        (`unfolding.metric`); 0 if all pixels have the same steps.
     """
 
     kl: bool
     width: np.float32
-    reserve: np.float32
 
 
 @jit
@@ -119,31 +115,6 @@ def residual(light: Floats, y: Floats, b: Floats, inside: Floats, kl: bool, out:
 
 
 @jit
-def count_lit(z: Floats, n: int, width: np.float32, share: Floats) -> None:
-    """Write which share of the fine pixels of each of `n` camera pixels is lit.
-
-    One with less light than `width` is lit in part.
-    """
-    share[:n] = zero
-    inverse, weight = one / width, np.float32(1.0 / (z.shape[0] * z.shape[1]))
-    for i in range(z.shape[0]):
-        for p in range(z.shape[1]):
-            zs = z[i, p]
-            for m in range(n):
-                share[m] += weight * min(max(inverse * zs[m], zero), one)
-
-
-@jit
-def expect_curvature(
-    light: Floats, b: Floats, inside: Floats, kl: bool, reserve: np.float32, seen: Floats
-) -> None:
-    """Add what the reserve is seen as, and multiply by the expected curvature of the fidelity."""
-    for m in range(light.shape[0]):
-        curvature = one / (max(light[m], zero) + b[m]) if kl else one
-        seen[m] = inside[m] * curvature * (seen[m] + reserve)
-
-
-@jit
 def descend(
     x: Floats,
     previous: Floats,
@@ -152,7 +123,7 @@ def descend(
     start: int,
     n: int,
     inertia: np.float32,
-    steps: Floats,
+    step: np.float32,
     weight: np.float32,
     bend: np.float32,
     width: np.float32,
@@ -166,7 +137,7 @@ def descend(
         for m in range(n):
             z = xs[m] + inertia * (xs[m] - ps[m])
             slope = scaled_weight / (max(z, zero) + bend) if bend > zero else weight
-            t = ls[m] * (z - steps[m] * (gs[m] + slope))
+            t = ls[m] * (z - step * (gs[m] + slope))
             s = min(max(t * inverse_width, zero), one)
             ps[m] = width * s * s * (two - s) + max(t - width, zero)
 
@@ -284,14 +255,6 @@ def iterate(
     lines = np.zeros((q, width), np.float32)
     light, misfit = np.zeros_like(y), np.zeros_like(y)
     flat_light, flat_misfit = light.reshape(-1), misfit.reshape(-1)
-    by_pixel = terms.reserve > zero
-    seen = np.zeros_like(y) if by_pixel else np.zeros((1, 1), np.float32)
-    flat_seen, share = seen.reshape(-1), np.zeros((1, lit.shape[1]), np.float32)
-    even = np.zeros((1, g.shape[1]), np.float32)
-    for p in range(q):
-        even[0] += g[p]
-    mean, one_phase, everything = even / np.float32(q), (0,), np.float32(q * q)
-    stride = np.zeros(lit.shape[1], np.float32)
     first, last = spans_of_lit(lit, lanes)
     low, high = first.copy(), first.copy()
     for k in range(steps.shape[0]):
@@ -299,8 +262,6 @@ def iterate(
             break
         inertia = inertias[k]
         light[:] = zero
-        if by_pixel:
-            seen[:] = zero
         for r in range(rows):
             start, n = low[r] * lanes, (high[r] - low[r]) * lanes
             if n > 0:
@@ -309,14 +270,6 @@ def iterate(
                 for i in range(q):
                     spread(z[i], 0, n, g, phases, lanes, lines[i, start:])
                 spread(lines, start, n + margin, g, phases, width, flat_light[r * width + start :])
-                if by_pixel and k > 0:
-                    count_lit(z, n, terms.width, share[0])
-                    lines[0, start : start + n + margin] = zero
-                    spread(share, 0, n, even, one_phase, lanes, lines[0, start:])
-                    spread(
-                        lines[:1], start, n + margin, even, one_phase, width,
-                        flat_seen[r * width + start :],
-                    )  # fmt: skip
         # a weight that falls may let light into rows that went dark
         if k % CHECK_EVERY == 0 or weights[k] < weights[k - 1]:
             low[:], high[:] = first, last
@@ -329,37 +282,16 @@ def iterate(
                 light[r, start:end], y[r, start:end], b[r, start:end],
                 inside[r, start:end], terms.kl, misfit[r, start:end],
             )  # fmt: skip
-            if by_pixel:
-                # before the first iteration everything counts as lit
-                reserve = terms.reserve if k > 0 else everything
-                expect_curvature(
-                    light[r, start:end], b[r, start:end], inside[r, start:end],
-                    terms.kl, reserve, seen[r, start:end],
-                )  # fmt: skip
         for r in range(rows):
             if high[r] <= low[r]:
                 continue
             start, n = low[r] * lanes, (high[r] - low[r]) * lanes
-            stride[:n] = steps[k]
-            if by_pixel:
-                collect(
-                    flat_seen[r * width + start :],
-                    width,
-                    mean,
-                    window,
-                    lines[:1],
-                    start,
-                    n + margin,
-                )
-                collect(lines[0, start:], lanes, mean, window, share, 0, n)
-                for m in range(n):
-                    stride[m] /= max(share[0, m], tiny)
             collect(flat_misfit[r * width + start :], width, g, window, lines, start, n + margin)
             for i in range(q):
                 collect(lines[i, start:], lanes, g, window, gradient, 0, n)
                 descend(
                     x[r, i], previous[r, i], gradient, lit[r], start, n,
-                    inertia, stride, weights[k], bends[k], terms.width,
+                    inertia, steps[k], weights[k], bends[k], terms.width,
                 )  # fmt: skip
             low[r], high[r] = span_of_light(x[r], previous[r], low[r], high[r], lanes)
         x, previous = previous, x

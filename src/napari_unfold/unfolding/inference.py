@@ -77,7 +77,7 @@ def iterates_in_place(
                 penalty.descend(z, step * weight, scratch)
             else:
                 gradient.add_(penalty.gradient(z), alpha=weight)
-                gradient.div_(network.pixel_curvature(k, z, light, y, b))
+                gradient.div_(network.pixel_curvature(k, z, gradient, light, y, b))
             z.sub_(gradient, alpha=step)
             # smoothed projection: width s^2 (2 - s) up to the width, the identity beyond
             s = torch.mul(z, 1.0 / width, out=scratch).clamp_(0.0, 1.0)

@@ -5,11 +5,12 @@ most ``sum_i d_i v_i^2`` with ``d = A^T D'' A 1_S``, since no element of A is ne
 inertia, the steps ``1 / d_i`` therefore lower the energy, as ``1 / L`` does for all images. A frame
 of single molecules is dark nearly everywhere, and there ``d`` is up to a hundred times smaller.
 
-S are the pixels that hold light, and a few dark ones in every camera pixel, which may receive some
-in this iteration: the reserve. With all of them, ``q^2``, the step is the classical one, as in the
-first iteration, before which everything is dark. Because ``A^T A`` blurs over more than a camera
-pixel, the lit pixels of a Gaussian PSF are only counted per camera pixel, which costs a small part
-of an iteration; by what it may be wrong (`coarseness`) the result is enlarged.
+S are the pixels that can change in this iteration: those that hold light, and those whose gradient
+pulls light into them. A few more in every camera pixel, the reserve, keep the steps finite. With
+all of them, ``q^2``, the step is the classical one, as in the first iteration. Because ``A^T A``
+blurs over more than a camera pixel, the lit pixels of a Gaussian PSF are only counted per camera
+pixel, which costs a small part of an iteration; by what it may be wrong (`coarseness`) the result
+is enlarged.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def pixel_curvature(
     operator: ForwardOperator,
     fidelity: Fidelity,
     z: torch.Tensor,
+    gradient: torch.Tensor,
     light: torch.Tensor,
     y: torch.Tensor,
     b: torch.Tensor,
@@ -48,6 +50,8 @@ def pixel_curvature(
         D.
     z : tensor (..., qY, qX)
         Where the step is taken from, in photons per fine pixel.
+    gradient : tensor (..., qY, qX)
+        Of the energy at `z`; where it is negative, dark pixels will be lit.
     light : tensor (..., Y, X)
         ``A z`` in photons.
     y, b : tensor (..., Y, X)
@@ -68,7 +72,9 @@ def pixel_curvature(
         q = operator.upsampling
         expected = fidelity.expected_curvature(light, y, b)
         dark = q**2 if reserve_pixels is None else reserve_pixels
-        lit = torch.zeros_like(z) if reserve_pixels is None else (z / width_photons).clamp(0.0, 1.0)
+        lit = torch.zeros_like(z)
+        if reserve_pixels is not None:
+            lit = (z.abs() / width_photons).clamp(max=1.0).masked_fill(gradient < 0, 1.0)
         if not isinstance(operator, SeparableOperator):
             return operator.adjoint(expected * (operator.forward(lit) + dark))
         rows, columns = light.shape[-2:]

@@ -148,7 +148,7 @@ class UnfoldedNetwork(nn.Module):
         slope = self.penalty(k).gradient(z) - supported * remitted_slope(z, self.molecule_photons)
         gradient = self.operator.adjoint(misfit) + self.weight_of(k) * slope
         if self.reserve_pixels is not None:
-            gradient = gradient / self.pixel_curvature(k, z, light, y, b)
+            gradient = gradient / self.pixel_curvature(k, z, gradient, light, y, b)
         return smoothed_projection(z - self.step(k) * gradient, self.projection_width)
 
     def step(self, k: int) -> torch.Tensor:
@@ -156,12 +156,18 @@ class UnfoldedNetwork(nn.Module):
         return self.step_sizes[k]
 
     def pixel_curvature(
-        self, k: int, z: torch.Tensor, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+        self,
+        k: int,
+        z: torch.Tensor,
+        gradient: torch.Tensor,
+        light: torch.Tensor,
+        y: torch.Tensor,
+        b: torch.Tensor,
     ) -> torch.Tensor:
         """Return by what the gradient at `z` is divided before step `k`; see `unfolding.metric`."""
         reserve = self.reserve_pixels if k else None
         return pixel_curvature(
-            self.operator, self.fidelity, z, light, y, b, reserve, self.projection_width
+            self.operator, self.fidelity, z, gradient, light, y, b, reserve, self.projection_width
         )
 
     def forward(

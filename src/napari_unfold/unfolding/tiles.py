@@ -25,7 +25,6 @@ from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import SECONDS_BETWEEN_EVENTS
 from napari_unfold.unfolding.fidelities.gaussian import GaussianFidelity
 from napari_unfold.unfolding.fidelities.kl import KLFidelity
-from napari_unfold.unfolding.metric import coarseness
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
 from napari_unfold.unfolding.penalties.l1 import L1Penalty
 from napari_unfold.unfolding.penalties.log_sum import LogSumPenalty
@@ -61,6 +60,8 @@ def missing(network: UnfoldedNetwork) -> str:
         return "the Gaussian or the Kullback-Leibler fidelity"
     if not issubclass(network.penalty_class, L1Penalty | LogSumPenalty):
         return "the l1 or the log-sum penalty"
+    if network.reserve_pixels is not None:
+        return "the same steps for all pixels"
     if network.weight.dtype != torch.float32 or network.weight.device.type != "cpu":
         return "single precision on the CPU"
     return "" if find_spec("numba") else "numba, which is not installed"
@@ -153,8 +154,6 @@ class _Work:
         self.profile = operator.profile(self.reach).to(torch.float32).contiguous().numpy()
         self.phases, self.window = (0,) * operator.upsampling, (0,) * (2 * self.reach + 1)
         self.steps = network.step_sizes.detach().numpy()
-        if network.reserve_pixels is not None:
-            self.steps = self.steps / np.float32(coarseness(operator))
         self.inertias = np.array([inertia(k) for k in range(len(self.steps))], np.float32)
         count = range(len(self.steps))
         penalties = [network.penalty(k).as_numbers() for k in count]
@@ -166,7 +165,6 @@ class _Work:
         self.terms = compiled.Terms(
             kl=isinstance(network.fidelity, KLFidelity),
             width=np.float32(network.projection_width),
-            reserve=np.float32(network.reserve_pixels or 0.0),
         )
         q = operator.upsampling
         self.slopes = np.empty_like(y)
