@@ -65,7 +65,7 @@ class RecipeForm(SettingsForm):
             "preset",
             "Preset",
             ChoiceEdit(choices=self._fitting),
-            "<qt>Learned parameters of the unfolded network: steps and weights of its iterations. "
+            "<qt>Parameters of the unfolded network, tuned or learned, as its description says. "
             "They are rescaled to the brightness of your molecules.</qt>",
         )
         self.upsampling_row = row_for("solver", "upsampling", fields["upsampling"])
