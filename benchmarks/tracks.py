@@ -16,12 +16,13 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from bounds import ISOLATED_SIGMA, background_at, cramer_rao_nm, pairs
+from matplotlib.figure import Figure
 from scenes import TOLERANCES_NM, Scene, run
 from scipy.spatial import cKDTree
 
@@ -108,7 +109,31 @@ def over_bound(matched: Molecules, made: Simulation, identity: np.ndarray) -> fl
     return float(np.sqrt(np.mean(matched.error[keep] ** 2) / np.mean(at**2)))
 
 
-def line(on_frames: float, density: float) -> str:
+@dataclass(frozen=True)
+class Line:
+    """One line of the table.
+
+    Attributes
+    ----------
+    on_frames, density : float
+    off, on : tuple of float
+        Jaccard index in percent at 50 and 100 nm.
+    rest : str
+        Of the line.
+    """
+
+    on_frames: float
+    density: float
+    off: tuple[float, float]
+    on: tuple[float, float]
+    rest: str
+
+    def __str__(self) -> str:
+        off, on = (f"{at[0]:5.1f} / {at[1]:4.1f}" for at in (self.off, self.on))
+        return f"{self.on_frames:5g} f {self.density:6g}/um2  {off}  {on}  {self.rest}"
+
+
+def line(on_frames: float, density: float) -> Line:
     """Simulate, localize twice, and compare."""
     scene = Scene(
         "random", density, photons=1000.0, excess_noise=1.0, read_noise=1.5, frames=FRAMES[density],
@@ -117,31 +142,43 @@ def line(on_frames: float, density: float) -> str:
     made = scene.simulate(SEED + round(10 * density + on_frames))
     preset = load_preset(DEFAULT_PRESET)
     follow: Follow
-    seconds, cells, found = [], [], pd.DataFrame()
+    seconds, scores, found = [], [], pd.DataFrame()
     for follow in ("off", "on"):
         started = time.monotonic()
         settings = preset.localization.model_copy(update={"follow": follow})
         found = run(made, "gaussian", preset, settings).localizations
         seconds.append(time.monotonic() - started)
         at = evaluate(found, made.truth, TOLERANCES_NM)
-        cells.append(f"{100 * at[0].jaccard:5.1f} / {100 * at[1].jaccard:4.1f}")
+        scores.append((100.0 * at[0].jaccard, 100.0 * at[1].jaccard))
     identity = identities(made.truth)
     matched = Molecules.of(found, made.truth, identity)
     pull = "{:.2f} ({:.2f})".format(*matched.pulls())
     tracks = f"{found['track'].nunique()} ({len(np.unique(identity))})"
     bound = over_bound(matched, made, identity)
-    return (
-        f"{on_frames:5g} f {density:6g}/um2  {cells[0]}  {cells[1]}  {tracks:>12s}  {pull}  "
-        f"{bound:5.2f}  {seconds[1] / seconds[0]:5.2f}"
-    )
+    rest = f"{tracks:>12s}  {pull}  {bound:5.2f}  {seconds[1] / seconds[0]:5.2f}"
+    return Line(on_frames, density, scores[0], scores[1], rest)
 
 
-def lines(on_frames: list[float], densities: list[float]) -> Iterator[str]:
-    """Yield the table."""
-    yield HEADER
-    for on in on_frames:
-        for density in densities:
-            yield line(on, density)
+def draw(lines: list[Line], path: Path) -> None:
+    """Draw the Jaccard index over the density, one panel for each on-time."""
+    on_times = sorted({each.on_frames for each in lines})
+    figure = Figure(figsize=(4.0 * len(on_times), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(on_times), sharey=True, squeeze=False)[0]
+    for panel, on_frames in zip(panels, on_times, strict=True):
+        shown = [each for each in lines if each.on_frames == on_frames]
+        density = [each.density for each in shown]
+        for color, at, nm in (("#4c9be8", 0, 50), ("#f0903c", 1, 100)):
+            panel.plot(density, [e.off[at] for e in shown], "o--", color=color, ms=4, alpha=0.6,
+                       label=f"frame by frame, {nm} nm")  # fmt: skip
+            panel.plot(density, [e.on[at] for e in shown], "o-", color=color, ms=4,
+                       label=f"followed, {nm} nm")  # fmt: skip
+        panel.set_title(f"on for {on_frames:g} frame{'s' if on_frames > 1 else ''}")
+        panel.set_xlabel("molecules per µm² and frame")
+        panel.set_ylim(0, 100)
+    panels[0].set_ylabel("Jaccard index (%)")
+    panels[0].legend(fontsize=8, loc="lower left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -152,9 +189,16 @@ def main() -> None:
     parser.add_argument("--on-frames", type=float, nargs="+", default=list(ON_FRAMES))
     parser.add_argument("--densities", type=float, nargs="+", default=list(FRAMES),
                         choices=list(FRAMES))  # fmt: skip
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw J over density")
     given = parser.parse_args()
-    for text in lines(given.on_frames, given.densities):
-        print(text, flush=True)
+    print(HEADER)
+    lines = []
+    for on_frames in given.on_frames:
+        for density in given.densities:
+            lines.append(line(on_frames, density))
+            print(lines[-1], flush=True)
+    if given.figure:
+        draw(lines, given.figure)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Molecules that stay on: one place, the light of each frame, and in which frames they are on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -148,6 +150,17 @@ def test_covariances_of_overlapping_molecules_are_those_of_the_joint_fit():
     covariance = knowledge_of(tracks, frames).of_tracks(tracks)
     stated = covariance.diagonal(dim1=1, dim2=2).flatten().sqrt()
     torch.testing.assert_close(stated, exact.diagonal().sqrt(), rtol=0.15, atol=0)
+
+
+def test_no_frame_takes_certainty_away():
+    # far too many molecules for the light, known from a thousand frames: rounding is all there is
+    at = [(10.0 + 0.05 * i, 10.0, 0, 2) for i in range(6)]
+    frames = movie(at[:1], 3)
+    tracks = rows(at)
+    sure = Anchors(tracks.position, torch.zeros(6, 2), 1e7 * torch.eye(2).expand(6, 2, 2))
+    tracks = dataclasses.replace(tracks, carried=sure, photons=0 * tracks.photons + 1.0)
+    information = knowledge_of(tracks, frames).information
+    assert (torch.linalg.eigvalsh(information) >= -1e-9).all()
 
 
 # ---- joining and cutting

@@ -23,7 +23,7 @@ from scipy import interpolate, ndimage
 from scipy.spatial import cKDTree
 
 from napari_unfold.localization.likelihood import Frames
-from napari_unfold.localization.profiles import SAMPLES, Spot, spot_of_table
+from napari_unfold.localization.profiles import SAMPLES, Splines, Spot, spot_of_table
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules, SpotModel
 
@@ -239,6 +239,10 @@ class _Wide:
     @property
     def sigma_px(self) -> float:
         return self.spot.sigma_px
+
+    @property
+    def splines(self) -> Splines:
+        return self.spot.splines
 
     def profiles(
         self, axis: int, pixels: torch.Tensor, position: torch.Tensor

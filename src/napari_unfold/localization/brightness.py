@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -34,8 +34,35 @@ RANGE = (0.005, 20.0)
 """Of the table, in units of the median."""
 
 
+class PriorNumbers(NamedTuple):
+    """A prior as plain numbers, for the compiled fits.
+
+    Attributes
+    ----------
+    table : array (3, n), float32
+        Penalty and its derivatives by the logarithm of the photons; none of a t distribution.
+    first, step : float32
+        Logarithms of the photons in the table.
+    photons, inverse_width : float32
+        Middle and scale of the t distribution.
+    scale : float32
+        Light of the lamp, relative to its usual one.
+    """
+
+    table: NDArray[np.float32]
+    first: np.float32 = np.float32(0)
+    step: np.float32 = np.float32(1)
+    photons: np.float32 = np.float32(1)
+    inverse_width: np.float32 = np.float32(0)
+    scale: np.float32 = np.float32(1)
+
+
 class Brightness(Protocol):
     """A prior of the photons of a molecule in one frame."""
+
+    def as_numbers(self) -> PriorNumbers:
+        """Return what a compiled fit needs to know."""
+        ...
 
     def penalty(self, photons: torch.Tensor) -> torch.Tensor:
         """Return minus its logarithm, up to the constant that counts as no penalty."""
@@ -64,6 +91,14 @@ class BrightnessPrior:
 
     photons: float = 1.0
     spread: float = math.inf
+
+    def as_numbers(self) -> PriorNumbers:
+        """Return what a compiled fit needs to know."""
+        return PriorNumbers(
+            np.zeros((3, 0), np.float32),
+            photons=np.float32(self.photons),
+            inverse_width=np.float32(1.0 / (self.spread * self.photons)),
+        )
 
     def penalty(self, photons: torch.Tensor) -> torch.Tensor:
         """Return minus its logarithm, zero for a typical molecule."""
@@ -147,6 +182,10 @@ class LearnedBrightness:
         u = (photons - commonest) / float(deviation(commonest))
         return -math.log(float((share * np.exp(-0.5 * u * u)).sum() / share.sum()))
 
+    def as_numbers(self) -> PriorNumbers:
+        """Return what a compiled fit needs to know."""
+        return PriorNumbers(self._table.numpy(), np.float32(self._first), np.float32(self._step))
+
     def _at(self, photons: torch.Tensor) -> torch.Tensor:
         """Interpolate the table: the penalty and its derivatives by the logarithm."""
         table = self._table.to(photons)
@@ -187,6 +226,11 @@ class ScaledBrightness:
 
     usual: Brightness
     scale: float
+
+    def as_numbers(self) -> PriorNumbers:
+        """Return what a compiled fit needs to know."""
+        usual = self.usual.as_numbers()
+        return usual._replace(scale=np.float32(usual.scale * self.scale))
 
     def penalty(self, photons: torch.Tensor) -> torch.Tensor:
         """Return the penalty that the molecule would have in the usual light."""

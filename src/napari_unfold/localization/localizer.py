@@ -240,18 +240,30 @@ def find_spots(x: torch.Tensor, threshold_photons: float, upsampling: int) -> Mo
     upsampling : int
         Fine pixels per camera pixel.
     """
-    images = x[:, None]
-    tent = x.new_tensor([0.05, 0.25, 1.0, 0.25, 0.05])
-    smooth = functional.conv2d(images, torch.outer(tent, tent)[None, None], padding=2)
-    peak = (smooth == functional.max_pool2d(smooth, 3, 1, 1)) & (images > 0)
-    one, ramp = x.new_ones(3), x.new_tensor([-1.0, 0.0, 1.0])
-    kernels = torch.stack([torch.outer(one, one), torch.outer(ramp, one), torch.outer(one, ramp)])
-    moments = functional.conv2d(images, kernels[:, None], padding=1)
-    peak = peak[:, 0] & (moments[:, 0] > threshold_photons)
-    frame, row, column = peak.nonzero(as_tuple=True)
-    photons, down, right = moments.permute(1, 0, 2, 3)[:, frame, row, column]
+    smooth = functional.pad(x, (2, 2, 2, 2))
+    for axis in (1, 2):
+        left, near, middle, next_, right = _neighbours(smooth, axis, 5)
+        smooth = (left + right).mul_(0.05).add_(near + next_, alpha=0.25).add_(middle)
+    highest = functional.pad(smooth, (1, 1, 1, 1))
+    for axis in (1, 2):
+        before, middle, after = _neighbours(highest, axis, 3)
+        highest = torch.maximum(torch.maximum(before, middle), after)
+    frame, row, column = ((smooth == highest) & (x > 0)).nonzero(as_tuple=True)
+    offsets = torch.arange(3, device=x.device)
+    rows, columns = row[:, None, None] + offsets[:, None], column[:, None, None] + offsets
+    around = functional.pad(x, (1, 1, 1, 1))[frame[:, None, None], rows, columns]
+    photons, ramp = around.sum((1, 2)), (offsets - 1).to(x)
+    down, right = around.sum(2) @ ramp, around.sum(1) @ ramp
     position = torch.stack([row + 0.5 + down / photons, column + 0.5 + right / photons], 1)
+    bright = photons > threshold_photons
+    frame, position, photons = frame[bright], position[bright], photons[bright]
     return Molecules(frame, position / upsampling, photons)
+
+
+def _neighbours(padded: torch.Tensor, axis: int, n: int) -> list[torch.Tensor]:
+    """Return images shifted by 0 to n - 1 pixels along an axis, their margin of n - 1 cut off."""
+    size = padded.shape[axis] - n + 1
+    return [padded.narrow(axis, shift, size) for shift in range(n)]
 
 
 def merge(molecules: Molecules, distance_px: float) -> Molecules:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from scipy.spatial import cKDTree
 
 from napari_unfold.localization.anchors import Anchors
 from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.kernels import serve
 from napari_unfold.localization.likelihood import CameraLikelihood, Frames
+from napari_unfold.localization.patch_arrays import CompiledPatches, compiled_patches_around
 from napari_unfold.localization.profiles import Spot, product
-from napari_unfold.localization.refine import MAX_STEP_PX
+from napari_unfold.localization.refine import MAX_STEP_PX, WORTH
 from napari_unfold.localization.spots import Molecules
 
 VALUES_AT_ONCE = 2**23
@@ -66,18 +69,17 @@ class Patches:
         light, jacobian = light_and_jacobian(self.rows, self.columns, spots, self.spot)
         return light * self.inside, jacobian * self.inside[:, None]
 
-    def information(self, spots: torch.Tensor) -> torch.Tensor:
-        """Return the Fisher information ``(N, 3 k, 3 k)``, that of the prior included."""
-        light, jacobian = self._model(spots)
-        _, weight = self.likelihood.residual_and_weight(light)
-        return self._information(jacobian, weight, self.prior.information(spots[..., 2]))
+    def gradient_and_information(self, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return minus the derivative ``(N, 3 k)`` of the loss, and the Fisher information.
 
-    def gradient(self, spots: torch.Tensor) -> torch.Tensor:
-        """Return minus the derivative of the loss, shape ``(N, 3 k)``."""
+        The information ``(N, 3 k, 3 k)`` contains that of the prior; both in double precision.
+        """
         light, jacobian = self._model(spots)
-        residual, _ = self.likelihood.residual_and_weight(light)
+        residual, weight = self.likelihood.residual_and_weight(light)
         slope, _ = self.prior.slope_and_curvature(spots[..., 2])
-        return self._gradient(jacobian, residual, spots, slope)
+        gradient = self._gradient(jacobian, residual, spots, slope)
+        information = self._information(jacobian, weight, self.prior.information(spots[..., 2]))
+        return gradient.double(), information.double()
 
     def _gradient(
         self,
@@ -105,19 +107,6 @@ class Patches:
             own[:, :2, :2] += self.anchors.information.movedim(1, -1)
         return information
 
-    def without_first(self, spots: torch.Tensor) -> torch.Tensor:
-        """Return the loss ``(N,)`` without the first of the spots, the others fitted anew.
-
-        The second, the nearest, starts with its light.
-        """
-        others = spots[:, 1:].clone()
-        anchors = self.anchors and self.anchors.at((slice(None), slice(1, None)))
-        patches = replace(self, anchors=anchors)
-        if others.shape[1] == 0:
-            return patches.loss(others)
-        others[:, 0, 2] += spots[:, 0, 2]
-        return patches.fit(others)[1]
-
     def fit(self, spots: torch.Tensor, iterations: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the spots where the loss is least, and that loss (Levenberg-Marquardt)."""
         light, jacobian = self._model(spots)
@@ -136,7 +125,8 @@ class Patches:
             trial[..., 2] = torch.maximum(trial[..., 2], 0.2 * spots[..., 2])
             trial_light, trial_jacobian = self._model(trial)
             trial_loss = self._loss(trial_light, trial)
-            better = trial_loss < loss
+            worth = 0.5 * (gradient * step.flatten(1)).sum(1) > WORTH
+            better = worth & (trial_loss < loss)
             damping = torch.where(better, damping / 3, damping * 4).clamp(1e-6, 1e3)
             loss = torch.where(better, trial_loss, loss)
             moved = better[:, None, None]
@@ -144,6 +134,20 @@ class Patches:
             light = torch.where(moved, trial_light, light)
             jacobian = torch.where(moved[..., None], trial_jacobian, jacobian)
         return spots, loss
+
+
+def loss_without_first(patches: AnyPatches, spots: torch.Tensor) -> torch.Tensor:
+    """Return the loss ``(N,)`` without the first of the spots, the others fitted anew.
+
+    The second, the nearest, starts with its light.
+    """
+    others = spots[:, 1:].clone()
+    anchors = patches.anchors and patches.anchors.at((slice(None), slice(1, None)))
+    rest = replace(patches, anchors=anchors)
+    if others.shape[1] == 0:
+        return rest.loss(others)
+    others[:, 0, 2] += spots[:, 0, 2]
+    return rest.fit(others)[1]
 
 
 def light_and_jacobian(
@@ -170,6 +174,9 @@ def light_and_jacobian(
     return (photons * one).view(n, k, *size).sum(1), jacobian.view(n, 3 * k, *size)
 
 
+AnyPatches: TypeAlias = Patches | CompiledPatches
+
+
 @dataclass(frozen=True)
 class Neighbourhood:
     """Some molecules with equally many neighbours, and their patches.
@@ -181,14 +188,14 @@ class Neighbourhood:
     molecules : Molecules
     spots : tensor (n, 1 + k, 3)
         y, x and photons of each molecule and then of its neighbours, the nearest first.
-    patches : Patches
+    patches : Patches or CompiledPatches
         All light but that of `spots` is held fixed.
     """
 
     which: torch.Tensor
     molecules: Molecules
     spots: torch.Tensor
-    patches: Patches
+    patches: AnyPatches
 
 
 def neighbourhoods(
@@ -246,7 +253,7 @@ def patches_around(
     frames: Frames,
     light: torch.Tensor,
     anchors: Anchors | None = None,
-) -> Patches:
+) -> AnyPatches:
     """Lay patches around molecules.
 
     Parameters
@@ -261,6 +268,8 @@ def patches_around(
     anchors : Anchors (N, k), optional
         What other frames tell of the positions.
     """
+    if serve(light):
+        return compiled_patches_around(at, spots, frames, light, anchors)
     model = frames.spot_model(at)
     rows, columns = model.pixels
     inside = model.cut_out(torch.ones_like(frames.y))

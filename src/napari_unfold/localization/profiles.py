@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,14 +22,38 @@ from napari_unfold.imaging.psf import PSF, GaussianPSF, MeasuredPSF
 REACH_SIGMA = 4.0
 """Half the side of a Gaussian's patch, in units of sigma."""
 
-LEFT_OUT = 1e-4
-"""Products of a measured image weaker than this share of the first are left out."""
+LEFT_OUT = 1e-3
+"""Products of a measured image weaker than this share of the first are left out: of less than a
+hundred thousand photons no frame could tell them."""
+
+SPLINE_REACH_SIGMA, SPLINES = 8.0, 24
+"""How far a Gaussian's profile is tabled, in units of sigma, and in how many pieces per sigma:
+values and slopes are then right to the rounding of single precision."""
 
 SAMPLES = 8
 """Samples per camera pixel of the image of a bead."""
 
 TAIL_LIGHT, LONGEST_SIGMA = 0.01, 10.0
 """A patch leaves out at most this share of a measured image's light, or ends at so many sigma."""
+
+
+class Splines(NamedTuple):
+    """The profiles of a spot as cubic pieces of the distance between molecule and pixel.
+
+    Attributes
+    ----------
+    down, across : array (intervals, K, 4), float32
+        Along y and x, the highest power of the place within a piece first; zero beyond the ends.
+    samples : int
+        Pieces per camera pixel.
+    edge : float
+        Distance at which the pieces begin, in camera pixels, without its sign.
+    """
+
+    down: NDArray[np.float32]
+    across: NDArray[np.float32]
+    samples: int
+    edge: float
 
 
 class Spot(Protocol):
@@ -40,6 +65,8 @@ class Spot(Protocol):
         Sigma of the Gaussian that looks most alike, in camera pixels.
     reach : int
         Pixels on each side of a molecule's own that belong to its patch.
+    splines : Splines
+        The profiles, for the compiled fits.
     """
 
     @property
@@ -47,6 +74,9 @@ class Spot(Protocol):
 
     @property
     def reach(self) -> int: ...  # noqa: D102
+
+    @property
+    def splines(self) -> Splines: ...  # noqa: D102
 
     def profiles(
         self, axis: int, pixels: torch.Tensor, position: torch.Tensor
@@ -93,6 +123,11 @@ class GaussianSpot:
         """Pixels on each side of a molecule's own that belong to its patch."""
         return math.ceil(REACH_SIGMA * self.sigma_px)
 
+    @property
+    def splines(self) -> Splines:
+        """The profiles as cubic pieces, for the compiled fits."""
+        return _gaussian_splines(self.sigma_px)
+
     def _edges(self, pixels: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         """Edges ``(N, P + 1)`` of the pixels seen from the molecules, in units of sigma."""
         t = (pixels - position[:, None]) / self.sigma_px
@@ -122,6 +157,21 @@ class GaussianSpot:
         return -slope.diff(dim=1)[..., None] / self.sigma_px**2
 
 
+@lru_cache
+def _gaussian_splines(sigma_px: float) -> Splines:
+    """Return cubic pieces that agree with a Gaussian's profile and its slope where they meet."""
+    edge, samples = math.ceil(SPLINE_REACH_SIGMA * sigma_px) + 1, math.ceil(SPLINES / sigma_px)
+    at = np.arange(2 * edge * samples + 1) / samples - edge
+    distance = torch.as_tensor(at - 0.5)[:, None]
+    value, slope = GaussianSpot(sigma_px).profiles(0, distance, distance.new_zeros(len(at)))
+    # in units of pieces, against the position
+    spline = interpolate.CubicHermiteSpline(
+        np.arange(len(at)), value.flatten(), -slope.flatten() / samples
+    )
+    pieces = np.ascontiguousarray(spline.c.T[:, None], dtype=np.float32)
+    return Splines(pieces, pieces, samples, float(edge))
+
+
 class MeasuredSpot:
     """An image of any shape, as camera pixels see it.
 
@@ -146,6 +196,13 @@ class MeasuredSpot:
         root = np.sqrt(s[:k])
         self._edge = half / samples
         self._splines = self._pieces(u[:, :k] * root), self._pieces(vt[:k].T * root)
+
+    @property
+    def splines(self) -> Splines:
+        """The profiles as cubic pieces, for the compiled fits."""
+        down, across = (pieces.numpy() for pieces in self._splines)
+        # without the empty piece before the first; beyond the last there are none
+        return Splines(down[1:-1], across[1:-1], self.samples, self._edge)
 
     def _pieces(self, profiles: NDArray[np.float64]) -> torch.Tensor:
         """Polynomials ``(intervals + 2, K, 4)``, the highest power first; none beyond the ends."""

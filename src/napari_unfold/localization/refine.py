@@ -10,20 +10,27 @@ number and not with its square.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from napari_unfold.localization.kernels import in_pieces, serve
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.spots import Molecules, SpotModel
 
 MAX_STEP_PX = 0.25
 """Longest move of a molecule in one iteration, so that neighbours do not jump over each other."""
 
-
 MAX_OUTSIDE_PX = 1.0
 """Farther beyond the border a frame tells nothing of a molecule."""
 
 EMPTY_CURVATURE = 1e-9
 """Of a molecule of whose position the pixels tell nothing; it then stays where it is."""
+
+WORTH = 0.0005
+"""Fall of the loss, in units of log-probability, for which a patch is not fitted any further."""
+
+CONJUGATE_STEPS = 6
+"""Of the linear system, in every iteration."""
 
 
 def _solve(
@@ -34,7 +41,7 @@ def _solve(
     frame: torch.Tensor,
     damping: torch.Tensor,
     curvature: torch.Tensor,
-    iterations: int = 6,
+    iterations: int = CONJUGATE_STEPS,
 ) -> torch.Tensor:
     """Solve ``(J^T W J + prior + damping diag) step = gradient``, shape (N, 3), frame by frame."""
 
@@ -82,6 +89,8 @@ def fit(molecules: Molecules, frames: Frames, iterations: int = 5) -> Molecules:
     """
     if len(molecules) == 0:
         return molecules
+    if serve(molecules.photons) and serve(frames.y):
+        return _fit_compiled(molecules, frames, iterations)
     model, likelihood, prior = frames.spot_model(molecules), frames.likelihood, frames.prior
     jacobian, spots = model.jacobian(molecules), model.light(molecules)
 
@@ -112,6 +121,35 @@ def fit(molecules: Molecules, frames: Frames, iterations: int = 5) -> Molecules:
             torch.where(moved, trial.photons, molecules.photons),
         )
     return molecules
+
+
+def _fit_compiled(molecules: Molecules, frames: Frames, iterations: int) -> Molecules:
+    """Do the same, frame by frame, on all cores."""
+    from napari_unfold.localization import compiled_frames as compiled
+
+    order = molecules.frame.argsort(stable=True)
+    table = np.ascontiguousarray(molecules.table[order].numpy())
+    n_frames = len(frames.y)
+    starts = np.searchsorted(molecules.frame[order].numpy(), np.arange(n_frames + 1))
+    counts = frames.counts.clamp(min=0.0).contiguous().numpy()
+    floor = frames.floor.contiguous().numpy()
+    side, splines, prior = (
+        2 * frames.spot.reach + 1,
+        frames.spot.splines,
+        frames.prior.as_numbers(),
+    )
+    noise, longest, outside = map(np.float32, (frames.excess_noise, MAX_STEP_PX, MAX_OUTSIDE_PX))
+
+    def work(first: int, last: int) -> None:
+        compiled.fit(
+            first, last, starts, table, counts, floor, noise, side, splines, prior,
+            iterations, CONJUGATE_STEPS, longest, outside,
+        )  # fmt: skip
+
+    in_pieces(work, n_frames)
+    fitted = torch.empty_like(molecules.table)
+    fitted[order] = torch.from_numpy(table)
+    return Molecules(molecules.frame, fitted[:, :2], fitted[:, 2])
 
 
 def _moved(molecules: Molecules, step: torch.Tensor, shape: tuple[int, int, int]) -> Molecules:

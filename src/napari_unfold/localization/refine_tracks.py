@@ -6,14 +6,19 @@ has a damping of its own and takes a step only if the frames around it become mo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
 import torch
 
 from napari_unfold.localization.anchors import Anchors
+from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.kernels import serve
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.refine import EMPTY_CURVATURE, MAX_OUTSIDE_PX, MAX_STEP_PX
-from napari_unfold.localization.spots import SpotModel
+from napari_unfold.localization.row_pixels import RowPixels, row_pixels
 from napari_unfold.localization.tracks import Tracks
 
 WORTH = 0.02
@@ -30,14 +35,17 @@ class RowTerms:
         Minus the derivative of the loss by y, x and photons.
     information : tensor (N, 3, 3)
         Fisher information, that of the prior included.
+    of_prior : tensor (N,)
+        That of the prior.
     """
 
     gradient: torch.Tensor
     information: torch.Tensor
+    of_prior: torch.Tensor
 
     def part(self, keep: torch.Tensor) -> RowTerms:
-        """Return those of some rows, chosen by a mask."""
-        return RowTerms(self.gradient[keep], self.information[keep])
+        """Return those of some rows, chosen by a mask or by indices."""
+        return RowTerms(self.gradient[keep], self.information[keep], self.of_prior[keep])
 
     def of_positions(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return gradient ``(N, 2)`` and information ``(N, 2, 2)`` with the photons following."""
@@ -49,32 +57,20 @@ class RowTerms:
 
 def row_terms(tracks: Tracks, frames: Frames) -> RowTerms:
     """Return what every frame says of every row, all others as they are."""
-    molecules = tracks.molecules
-    model = frames.spot_model(molecules)
-    residual, weight = frames.likelihood.residual_and_weight(model.light(molecules))
-    jacobian = model.jacobian(molecules)
-    return _row_terms(tracks, frames, model, jacobian, residual, weight, safe=False)
+    order = tracks.frame.argsort(stable=True)
+    rows = tracks.select_rows(order)
+    pixels, of_prior = row_pixels(rows.molecules, frames), frames.prior.information(rows.photons)
+    return _row_terms(rows, frames, pixels, of_prior).part(order.argsort())
 
 
 def _row_terms(
-    tracks: Tracks,
-    frames: Frames,
-    model: SpotModel,
-    jacobian: torch.Tensor,
-    residual: torch.Tensor,
-    weight: torch.Tensor,
-    *,
-    safe: bool,
+    tracks: Tracks, frames: Frames, pixels: RowPixels, of_prior: torch.Tensor
 ) -> RowTerms:
-    gradient = torch.einsum("nipq,npq->ni", jacobian, model.cut_out(residual))
-    slope, curvature = frames.prior.slope_and_curvature(tracks.photons)
-    gradient[:, 2] -= slope
-    information = torch.einsum(
-        "nipq,njpq->nij", jacobian * model.cut_out(weight)[:, None], jacobian
-    )
-    information[:, 2, 2] += curvature if safe else frames.prior.information(tracks.photons)
+    gradient, information = pixels.look(tracks.molecules)
+    gradient[:, 2] -= frames.prior.slope_and_curvature(tracks.photons)[0]
+    information[:, 2, 2] += of_prior
     information.diagonal(dim1=1, dim2=2).add_(EMPTY_CURVATURE)
-    return RowTerms(gradient, information)
+    return RowTerms(gradient, information, of_prior)
 
 
 def anchors_of_rows(tracks: Tracks, terms: RowTerms) -> Anchors:
@@ -109,25 +105,30 @@ def fit_tracks(tracks: Tracks, frames: Frames, iterations: int = 6) -> Tracks:
     """
     if len(tracks.track) == 0:
         return tracks
-    model, likelihood = frames.spot_model(tracks.molecules), frames.likelihood
-    spots = model.light(tracks.molecules)
+    order = tracks.frame.argsort(stable=True)
+    fitted = _fit_in_order(tracks.select_rows(order), frames, iterations)
+    return replace(tracks, position=fitted.position, photons=fitted.photons[order.argsort()])
+
+
+def _fit_in_order(tracks: Tracks, frames: Frames, iterations: int) -> Tracks:
+    """Fit tracks whose rows are sorted by frame."""
+    pixels = row_pixels(tracks.molecules, frames)
     damping = torch.full_like(tracks.position[:, 0], 1e-2)
     for _ in range(iterations):
-        residual, weight = likelihood.residual_and_weight(spots)
-        jacobian = model.jacobian(tracks.molecules)
-        terms = _row_terms(tracks, frames, model, jacobian, residual, weight, safe=True)
+        _, curvature = frames.prior.slope_and_curvature(tracks.photons)
+        terms = _row_terms(tracks, frames, pixels, curvature)
         active = _gain(tracks, terms) > WORTH
         if not bool(active.any()):
             break
-        rows = active[tracks.track]
-        some, around = tracks.select(active), model.part(rows)
-        system = _System(some, around, jacobian[rows], weight, terms.part(rows), damping[active])
-        moved, better = _accepted(some, system, around, frames, spots)
-        spots = spots + (around.light(moved.molecules) - around.light(some.molecules))
+        rows, some = active[tracks.track], tracks.select(active)
+        system = _System(some, partial(pixels.product, rows), terms.part(rows), damping[active])
+        trial = _moved(some, *system.solve(), frames.y.shape)
+        better = _rise(some, trial, pixels.rise(rows, trial.molecules), frames.prior) < 0.0
         now = damping[active]
         damping[active] = torch.where(better, now / 3, now * 4).clamp(1e-6, 1e3)
         position, photons = tracks.position.clone(), tracks.photons.clone()
-        position[active], photons[rows] = moved.position, moved.photons
+        position[active] = torch.where(better[:, None], trial.position, some.position)
+        photons[rows] = torch.where(better[some.track], trial.photons, some.photons)
         tracks = replace(tracks, position=position, photons=photons)
     return tracks
 
@@ -141,25 +142,13 @@ def _gain(tracks: Tracks, terms: RowTerms) -> torch.Tensor:
     return gain
 
 
-def _accepted(
-    tracks: Tracks, system: _System, model: SpotModel, frames: Frames, spots: torch.Tensor
-) -> tuple[Tracks, torch.Tensor]:
-    """Take the steps of tracks around which the frames become more probable, and say which."""
-
-    def losses(tracks: Tracks, spots: torch.Tensor) -> torch.Tensor:
-        around = model.cut_out(frames.likelihood.per_pixel(spots)).sum((1, 2))
-        of_rows = around + frames.prior.penalty(tracks.photons)
-        return tracks.total(of_rows) + tracks.carried.loss(tracks.position)
-
-    trial = _moved(tracks, *system.solve(), model.shape)
-    light = spots + (model.light(trial.molecules) - model.light(tracks.molecules))
-    better = losses(trial, light) < losses(tracks, spots)
-    moved = replace(
-        tracks,
-        position=torch.where(better[:, None], trial.position, tracks.position),
-        photons=torch.where(better[tracks.track], trial.photons, tracks.photons),
-    )
-    return moved, better
+def _rise(
+    tracks: Tracks, trial: Tracks, of_pixels: torch.Tensor, prior: Brightness
+) -> torch.Tensor:
+    """Return by how much the loss around every track ``(M,)`` rises."""
+    of_rows = of_pixels + prior.penalty(trial.photons) - prior.penalty(tracks.photons)
+    carried = tracks.carried
+    return tracks.total(of_rows) + carried.loss(trial.position) - carried.loss(tracks.position)
 
 
 class _System:
@@ -172,13 +161,11 @@ class _System:
     def __init__(
         self,
         tracks: Tracks,
-        model: SpotModel,
-        jacobian: torch.Tensor,
-        weight: torch.Tensor,
+        of_pixels: Callable[[torch.Tensor], torch.Tensor],
         terms: RowTerms,
         damping: torch.Tensor,
     ) -> None:
-        self.tracks, self.model, self.jacobian, self.weight = tracks, model, jacobian, weight
+        self.tracks, self.of_pixels = tracks, of_pixels
         own, carried = terms.information, tracks.carried
         self.right = (
             tracks.total(terms.gradient[:, :2]) + carried.slope(tracks.position),
@@ -188,11 +175,9 @@ class _System:
         extra = damping[:, None] * position.diagonal(dim1=1, dim2=2)
         extra = torch.diag_embed(extra + EMPTY_CURVATURE)
         self.extra_position = extra + carried.information
-        pixels = torch.einsum(
-            "npq,npq,npq->n", jacobian[:, 2], model.cut_out(weight), jacobian[:, 2]
-        )
-        self.extra_photons = damping[tracks.track] * own[:, 2, 2] + own[:, 2, 2] - pixels
-        self.photons = own[:, 2, 2] * (1.0 + damping[tracks.track])
+        damped = damping[tracks.track] * own[:, 2, 2]
+        self.extra_photons = damped + terms.of_prior + EMPTY_CURVATURE
+        self.photons = own[:, 2, 2] + damped
         self.mixed = own[:, :2, 2]
         schur = tracks.total(self.mixed[:, :, None] * (self.mixed / self.photons[:, None])[:, None])
         self.inverse = torch.linalg.inv_ex(position + extra - schur)[0]
@@ -201,10 +186,7 @@ class _System:
         self, position: torch.Tensor, photons: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Apply the matrix."""
-        rows = torch.cat([position[self.tracks.track], photons[:, None]], 1)
-        change = self.model.add_up(torch.einsum("nipq,ni->npq", self.jacobian, rows))
-        seen = self.model.cut_out(self.weight * change)
-        back = torch.einsum("nipq,npq->ni", self.jacobian, seen)
+        back = self.of_pixels(torch.cat([position[self.tracks.track], photons[:, None]], 1))
         own = torch.einsum("nij,nj->ni", self.extra_position, position)
         return self.tracks.total(back[:, :2]) + own, back[:, 2] + self.extra_photons * photons
 
@@ -220,6 +202,8 @@ class _System:
 
     def solve(self, iterations: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the step of positions and photons."""
+        if serve(self.photons):
+            return self._solve_compiled(iterations)
         r = self.right
         step = (torch.zeros_like(r[0]), torch.zeros_like(r[1]))
         z = self.precondition(*r)
@@ -234,6 +218,31 @@ class _System:
             p = _along(z, rz / before.clamp(min=1e-30), p)
         return step
 
+    def _solve_compiled(self, iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
+        from napari_unfold.localization import compiled_tracks as compiled
+
+        right = [part.numpy().astype(np.float64) for part in self.right]
+        state = compiled.State(
+            np.zeros_like(right[0]),
+            right[0],
+            np.zeros_like(right[0]),
+            np.zeros_like(right[1]),
+            right[1],
+            np.zeros_like(right[1]),
+            np.empty((len(right[1]), 3), np.float32),
+        )
+        parts = (self.extra_position, self.inverse, self.extra_photons, self.photons, self.mixed)
+        equations = compiled.Equations(
+            self.tracks.track.numpy(), *(part.contiguous().numpy() for part in parts)
+        )
+        product = compiled.turn(equations, state, np.inf)
+        for _ in range(iterations):
+            of_pixels = self.of_pixels(torch.from_numpy(state.rows)).numpy()
+            compiled.advance(equations, state, of_pixels, product)
+            product = compiled.turn(equations, state, product)
+        like = self.photons
+        return torch.from_numpy(state.step).to(like), torch.from_numpy(state.photons).to(like)
+
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -247,7 +256,7 @@ def _along(a: Pair, t: torch.Tensor, b: Pair) -> Pair:
 
 
 def _moved(
-    tracks: Tracks, step: torch.Tensor, photons: torch.Tensor, shape: tuple[int, int, int]
+    tracks: Tracks, step: torch.Tensor, photons: torch.Tensor, shape: Sequence[int]
 ) -> Tracks:
     position = tracks.position + step.clamp(-MAX_STEP_PX, MAX_STEP_PX)
     farthest = position.new_tensor(shape[1:]) + MAX_OUTSIDE_PX

@@ -86,8 +86,7 @@ def _without_the_others(
     hood: Neighbourhood, own: Anchors
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradient and information of the first spot's position, and the variance of its photons."""
-    gradient = hood.patches.gradient(hood.spots).double()
-    matrix = hood.patches.information(hood.spots).double()
+    gradient, matrix = hood.patches.gradient_and_information(hood.spots)
     matrix.diagonal(dim1=1, dim2=2).add_(EMPTY_CURVATURE)
     mixed, rest = matrix[:, :2, 2:], matrix[:, 2:, 2:]
     right = torch.cat([mixed.mT, gradient[:, 2:, None]], 2)
@@ -96,4 +95,13 @@ def _without_the_others(
     slope = gradient[:, :2] - (mixed @ follows[:, :, 2:])[..., 0]
     variance = torch.linalg.inv_ex(matrix)[0][:, 2, 2]
     slope -= own.slope(hood.spots[:, 0, :2]).double()
-    return slope, information - own.information.double(), variance.clamp(min=0.0)
+    information = _never_negative(information - own.information.double())
+    return slope, information, variance.clamp(min=0.0)
+
+
+def _never_negative(information: torch.Tensor) -> torch.Tensor:
+    """Return ``(N, 2, 2)`` without what rounding makes of frames that tell next to nothing."""
+    y, x = information[:, 0, 0].clamp(min=0.0), information[:, 1, 1].clamp(min=0.0)
+    most = (y * x).sqrt()
+    mixed = (0.5 * (information[:, 0, 1] + information[:, 1, 0])).clamp(-most, most)
+    return torch.stack([y, mixed, mixed, x], 1).view(-1, 2, 2)

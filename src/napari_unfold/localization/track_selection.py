@@ -24,7 +24,7 @@ from napari_unfold.localization.model_selection import (
     PRICE,
     ModelSelection,
 )
-from napari_unfold.localization.patches import neighbourhoods, patches_around
+from napari_unfold.localization.patches import loss_without_first, neighbourhoods, patches_around
 from napari_unfold.localization.refine_tracks import (
     anchors_of_rows,
     anchors_of_tracks,
@@ -110,7 +110,7 @@ class TrackSelection:
             lone[hood.which] = spots.shape[1] == 1
             anchors = others.at(hood.which)
             with_it = patches.loss(spots) - anchors.loss(spots[:, 0, :2])
-            evidence[hood.which] = patches.without_first(spots) - with_it
+            evidence[hood.which] = loss_without_first(patches, spots) - with_it
         return evidence, lone
 
     def _beyond(self, tracks: Tracks) -> tuple[torch.Tensor, Molecules]:

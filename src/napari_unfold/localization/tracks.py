@@ -101,7 +101,7 @@ class Tracks:
         )
 
     def select_rows(self, keep: torch.Tensor) -> Tracks:
-        """Return the tracks with some of their rows; a mask ``(N,)``."""
+        """Return the tracks with some of their rows, chosen by a mask or by indices."""
         return replace(
             self, track=self.track[keep], frame=self.frame[keep], photons=self.photons[keep]
         )

@@ -61,7 +61,7 @@ def uncertainties(molecules: Molecules, frames: Frames, crowding: torch.Tensor) 
     variance = torch.zeros_like(molecules.table)
     reach = REACH_SIGMA * frames.sigma_px
     for hood in neighbourhoods(frames, molecules, everyone, light, reach, NEIGHBOURS):
-        information = hood.patches.information(hood.spots).double()
+        _, information = hood.patches.gradient_and_information(hood.spots)
         diagonal = information.diagonal(dim1=1, dim2=2)
         diagonal[:, 0::3] += frames.sigma_px**-2
         diagonal[:, 1::3] += frames.sigma_px**-2
