@@ -122,7 +122,7 @@ def learn(
         Go on from its parameters, which must have been learned for the same kind of network.
     state : TrainingState, optional
         How the training of `resume` stood: on the same frames it then ends as if it had not been
-        interrupted, and "before" is what was before all learning.
+        interrupted, and "before" is what was before all learning. On others it is left aside.
     device : {"auto", "cpu", "cuda"}
 
     Yields
@@ -168,10 +168,9 @@ def learn(
 
     start = _resumed(resume, recipe, training, data.start) if resume else data.start
     if state and (state.start.reference != data.start.reference or state.best not in _of(resume)):
-        raise InputError(
-            "the training that is to be gone on with learned from other frames",
-            "Go on with the settings it was begun with",
-            field="training.frames",
+        state = None
+        yield Note(
+            "These are not the frames of the training so far: its parameters are a new start"
         )
     job = train(
         operator,
