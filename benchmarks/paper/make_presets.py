@@ -17,6 +17,7 @@ from report import load
 from napari_unfold.files.presets import Preset, PresetScore, save_preset
 from napari_unfold.unfolding.parameters import NetworkParameters
 
+ITERATIONS = 100
 PRESETS = {
     "1": ("paper-random", "Paper 1: random molecules",
           "2.7 molecules per µm², 50 to 255 photons, next to no background, Gaussian noise."),
@@ -35,7 +36,11 @@ def preset(experiment: str) -> Preset:
     """Return the preset of an experiment."""
     name, title, description = PRESETS[experiment]
     result = load(experiment)
-    rows = [row for row in result["rows"] if row["loss"] == "tolerant"]
+    rows = [
+        row for row in result["rows"]
+        if row["loss"] == "tolerant" and row["iterations"] == ITERATIONS and not row["seed"]
+    ]  # fmt: skip
+    of_pixels = "mean Jaccard index of pixels at 0, 2 and 4 fine pixels"
     scores = [
         PresetScore(
             data=f"test frames of experiment {result['title']}, {row['fidelity']} fidelity",
@@ -44,10 +49,8 @@ def preset(experiment: str) -> Preset:
         )
         for row in rows
         for metric, value in (
-            (
-                "mean Jaccard index of pixels at 0, 2 and 4 fine pixels",
-                float(np.mean(row["jaccard"])),
-            ),
+            (f"{of_pixels}, before learning", float(np.mean(row["before"]))),
+            (of_pixels, float(np.mean(row["after"]))),
             ("PSNR in dB", row["psnr"]),
         )
     ]
@@ -56,7 +59,7 @@ def preset(experiment: str) -> Preset:
         title=title,
         description=description,
         trained_on=f"Experiment {result['title']}, as rebuilt in docs/paper.md; tolerant loss, "
-        "log-sum penalty.",
+        f"log-sum penalty, schedules over {ITERATIONS} iterations.",
         scores=scores,
         upsampling=4,
         networks={
@@ -71,7 +74,7 @@ def main() -> None:
     for experiment in PRESETS:
         made = preset(experiment)
         save_preset(made, folder / f"{made.name}.json")
-        print(f"{made.name}: {made.scores[0].value:.3f}")
+        print(f"{made.name}: {made.scores[1].value:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Learn and test the models of one experiment of the paper.
 
-    python benchmarks/paper/run.py 1|2-gaussian|2-low|2-high|3
+    python benchmarks/paper/run.py 1|2-gaussian|2-low|2-high|3|3-derived
 
-Prints a row for each model, with the paper's numbers below, and writes rows and curves to
+Prints a row for each model and seed, before and after learning on the same test frames, with the
+paper's numbers below, and writes rows and curves to
 benchmarks/paper/results/NAME.json, from which report.py makes docs/paper.md.
 """
 
@@ -11,20 +12,21 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from experiments import EXPERIMENTS, Experiment
+from numpy.typing import NDArray
 
 from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.appraisal import TOLERANCES_PX
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Trained, train
 from napari_unfold.settings.terms import Fidelity, Penalty
-from napari_unfold.settings.training import LossName, Training
+from napari_unfold.settings.training import LossName, Method, Training
 from napari_unfold.tables.evaluate import jaccard_on_grid, psnr
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.inference import final_iterate
@@ -32,10 +34,13 @@ from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
 
 RESULTS = Path(__file__).parent / "results"
-ITERATIONS: dict[Penalty, int] = {"l1": 800, "log-sum": 400}
-STEPS: dict[LossName, int] = {"reconstruction": 8, "localization": 8, "tolerant": 12}
-"""Unfolded iterations, and learning steps: the l1 norm needs many iterations to become sparse, and
-its losses settle in a few steps."""
+PAPER_ITERATIONS, SCHEDULE_ITERATIONS = 800, (50, 100)
+"""Unfolded iterations: with the steps of the paper, the l1 norm needs many to become sparse."""
+
+ALL = (PAPER_ITERATIONS, *SCHEDULE_ITERATIONS)
+STEPS: dict[Method, int] = {"paper": 8, "schedules": 60}
+"""Learning steps; those of the paper's method see all frames, those of ours eight."""
+
 SUPPORT = 0.01
 """Pixels above this fraction of a molecule count for networks without a learned threshold."""
 
@@ -57,96 +62,153 @@ PAPER = {
           "localization KL": (0.0776, 0.3687, 0.4995, 27.39),
           "localization G": (0.0661, 0.2291, 0.3259, 28.00)},
 }  # fmt: skip
+PAPER["3-derived"] = PAPER["3"]
 
 
-def models(name: str) -> list[tuple[LossName, Fidelity, Penalty]]:
+@dataclass(frozen=True)
+class Model:
+    """What is learned."""
+
+    loss: LossName
+    fidelity: Fidelity
+    penalty: Penalty
+    method: Method
+    iterations: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in the file of results."""
+        return f"{self.loss}, {self.fidelity}, {self.penalty}, {self.method}, K = {self.iterations}"
+
+
+def models(name: str) -> list[Model]:
     """Return the paper's models, then ours."""
     fidelities: tuple[Fidelity, ...] = (
         ("gaussian",) if name in {"1", "2-gaussian"} else ("kl", "gaussian")
     )
     losses: tuple[LossName, ...] = ("reconstruction", "localization")
-    paper: list[tuple[LossName, Fidelity, Penalty]] = [
-        (loss, fidelity, "l1") for loss in losses for fidelity in fidelities
+    return [
+        *(Model(loss, f, "l1", "paper", PAPER_ITERATIONS) for loss in losses for f in fidelities),
+        *(
+            Model("tolerant", f, "log-sum", "schedules", k)
+            for k in SCHEDULE_ITERATIONS
+            for f in fidelities
+        ),
     ]
-    return [*paper, *(("tolerant", fidelity, "log-sum") for fidelity in fidelities)]
 
 
-def learn(experiment: Experiment, loss: LossName, fidelity: Fidelity, penalty: Penalty) -> Trained:
+def learn(experiment: Experiment, model: Model, seed: int) -> Trained:
     """Learn one model."""
     start = classical_parameters(
         experiment.training_operator,
         experiment.molecule_photons,
         experiment.background_photons,
-        fidelity=fidelity,
-        penalty=penalty,
-        iterations=ITERATIONS[penalty],
+        fidelity=model.fidelity,
+        penalty=model.penalty,
+        iterations=model.iterations,
     )
     frames = experiment.training
-    if loss == "reconstruction" and experiment.sparse_training is not None:
+    if model.loss == "reconstruction" and experiment.sparse_training is not None:
         frames = experiment.sparse_training
-    learning, checking = frames.split(0.25)
-    made = make_loss(Training(loss=loss), experiment.molecule_photons)
+    learning, checking = frames.split(0.2)
+    made = make_loss(Training(loss=model.loss), experiment.molecule_photons)
     trained: Trained = run_to_end(
         train(
-            experiment.training_operator, start, learning, checking, made,
-            outer_iterations=STEPS[loss],
+            experiment.training_operator, start, learning, checking, made, method=model.method,
+            outer_iterations=STEPS[model.method], seed=seed,
         )
     )  # fmt: skip
     return trained
 
 
-def score(
-    experiment: Experiment, parameters: NetworkParameters, loss: LossName
-) -> tuple[list[float], float]:
-    """Jaccard indices at three tolerances, averaged over the test frames, and the PSNR."""
+@dataclass(frozen=True)
+class Score:
+    """How well a network does on the test frames.
+
+    Attributes
+    ----------
+    jaccard : array (tolerance, frame)
+    psnr, psnr_binarized : float
+        Of the light, and of lit pixels, the latter as the paper seems to have it for the
+        localization loss.
+    """
+
+    jaccard: NDArray[np.float64]
+    psnr: float
+    psnr_binarized: float
+
+
+def score(experiment: Experiment, parameters: NetworkParameters, loss: LossName) -> Score:
+    """Run a network over the test frames."""
     network = UnfoldedNetwork(experiment.operator, parameters)
     test = experiment.test
-    x = torch.cat(
-        [final_iterate(network, part, test.b).clone() for part in test.y.split(4)]
-    ).numpy()
+    x = torch.cat([final_iterate(network, part, test.b).clone() for part in test.y.split(4)])
     threshold = parameters.threshold_photons
     if loss == "reconstruction":
         threshold = SUPPORT * experiment.molecule_photons
-    truth = test.truth.numpy()
-    jaccard = [jaccard_on_grid(x, truth, threshold, t) for t in TOLERANCES_PX]
-    return jaccard, psnr(x, truth)
+    images, truth = x.numpy(), test.truth.numpy()
+    jaccard = [
+        [jaccard_on_grid(images[i : i + 1], truth[i : i + 1], threshold, t) for i in range(len(x))]
+        for t in TOLERANCES_PX
+    ]
+    lit, wanted = ((a > t).astype(np.float32) for a, t in ((images, threshold), (truth, 0.0)))
+    return Score(np.array(jaccard), psnr(images, truth), psnr(lit, wanted))
 
 
-def report(name: str, losses: list[LossName]) -> None:
-    """Learn, test, print and write the models of an experiment; other rows of its file stay."""
-    experiment = EXPERIMENTS[name]()
-    print(experiment.title)
-    print(f"{'':42s} J 0     J 2     J 4     mean    PSNR", flush=True)
-    wanted = [model for model in models(name) if model[0] in losses]
-    for loss, fidelity, penalty in wanted:
-        started = time.monotonic()
-        trained = learn(experiment, loss, fidelity, penalty)
-        jaccard, noise_ratio = score(experiment, trained.parameters, loss)
-        row = {
-            "loss": loss, "fidelity": fidelity, "penalty": penalty, "jaccard": jaccard,
-            "psnr": noise_ratio, "outcome": trained.outcome,
-            "history": [asdict(step) for step in trained.history],
-            "best": trained.best, "parameters": trained.parameters.model_dump(mode="json"),
-            "seconds": time.monotonic() - started,
-        }  # fmt: skip
-        keep(name, experiment.title, row)
-        cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
-        print(f"{f'{loss}, {fidelity}, {penalty}':42s} {cells}  {noise_ratio:.2f}", flush=True)
-    for model, (*jaccard, noise_ratio) in PAPER[name].items():
-        cells = "  ".join(f"{j:.4f}" for j in (*jaccard, float(np.mean(jaccard))))
-        print(f"{'the paper: ' + model:42s} {cells}  {noise_ratio:.2f}")
+def row(experiment: Experiment, model: Model, seed: int) -> dict[str, Any]:
+    """Learn a model, and test it before and after on the same frames."""
+    began = time.monotonic()
+    trained = learn(experiment, model, seed)
+    seconds = time.monotonic() - began
+    before = score(experiment, trained.state.start, model.loss)
+    after = score(experiment, trained.parameters, model.loss)
+    gain = after.jaccard.mean(axis=0) - before.jaccard.mean(axis=0)
+    return {
+        **asdict(model), "name": model.name, "seed": seed,
+        "before": before.jaccard.mean(axis=1).tolist(),
+        "after": after.jaccard.mean(axis=1).tolist(),
+        "gain": float(gain.mean()), "gain_error": float(gain.std(ddof=1) / np.sqrt(len(gain))),
+        "psnr": after.psnr, "psnr_binarized": after.psnr_binarized,
+        "best": trained.best, "outcome": trained.outcome, "seconds": seconds,
+        "history": [asdict(step) for step in trained.history],
+        "parameters": trained.parameters.model_dump(mode="json"),
+    }  # fmt: skip
 
 
-def keep(name: str, title: str, row: dict[str, Any]) -> None:
+def report(name: str, wanted: list[Model], seeds: range) -> None:
+    """Learn, test, print and write models of an experiment; other rows of its file stay."""
+    print(
+        f"{'':52s} seed  before  J 0    J 2    J 4    mean    gain          PSNR  binarized  step"
+    )
+    for model in wanted:
+        for seed in seeds:
+            experiment = EXPERIMENTS[name](seed)
+            found = row(experiment, model, seed)
+            keep(name, experiment.title, found)
+            cells = "  ".join(f"{j:.3f}" for j in (*found["after"], np.mean(found["after"])))
+            print(
+                f"{model.name:52s} {seed:4d}  {np.mean(found['before']):.3f}   {cells}   "
+                f"{found['gain']:+.3f} ± {found['gain_error']:.3f}  {found['psnr']:.2f}  "
+                f"{found['psnr_binarized']:.2f}      {found['best']}"
+                f"{'' if found['best'] else ' (the start)'}",
+                flush=True,
+            )
+    for title, (*jaccard, noise_ratio) in PAPER[name].items():
+        cells = "  ".join(f"{j:.3f}" for j in (*jaccard, float(np.mean(jaccard))))
+        print(f"{'the paper: ' + title:66s} {cells}  {noise_ratio:.2f}")
+
+
+def keep(name: str, title: str, found: dict[str, Any]) -> None:
     """Write a row into the file of the experiment, in the order of `models`."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     rows = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else []
-    by_model = {(r["loss"], r["fidelity"], r["penalty"]): r for r in [*rows, row]}
+    order = [model.name for model in models(name)]
+    by_key = {(r["name"], r["seed"]): r for r in [*rows, found] if r["name"] in order}
     content = {
         "title": title,
         "paper": PAPER[name],
-        "rows": [by_model[model] for model in models(name) if model in by_model],
+        "rows": sorted(by_key.values(), key=lambda r: (order.index(r["name"]), r["seed"])),
     }
     path.write_text(json.dumps(content) + "\n", "utf-8")
 
@@ -155,9 +217,17 @@ def main() -> None:
     """Run one experiment, or some of its models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=list(EXPERIMENTS))
-    parser.add_argument("--losses", nargs="+", choices=list(STEPS), default=list(STEPS))
+    parser.add_argument("--methods", nargs="+", choices=list(STEPS), default=list(STEPS))
+    parser.add_argument("--iterations", nargs="+", type=int, help="K")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     asked = parser.parse_args()
-    report(asked.name, asked.losses)
+    wanted = [
+        model
+        for model in models(asked.name)
+        if model.method in asked.methods and model.iterations in (asked.iterations or ALL)
+    ]
+    report(asked.name, wanted, range(asked.first_seed, asked.first_seed + asked.seeds))
 
 
 if __name__ == "__main__":

@@ -19,18 +19,19 @@ from run import RESULTS
 from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
 from napari_unfold.learning.losses import TolerantLoss
-from napari_unfold.learning.starting_point import THRESHOLDS, WEIGHTS
+from napari_unfold.learning.starting_point import THRESHOLDS
 from napari_unfold.learning.train import train
 from napari_unfold.settings.terms import Penalty
 from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.classical import classical_parameters
+from napari_unfold.unfolding.fidelity import fidelity_named
 from napari_unfold.unfolding.inference import final_iterate, iterates_in_place
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 CLASSICAL = (50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)
 LEARNED = (50, 100, 200)
 PENALTIES: tuple[Penalty, ...] = ("l1", "log-sum")
-TEST_FRAMES, STEPS = 10, 12
+TEST_FRAMES, STEPS = 10, 60
 
 
 def mean_jaccard(x: torch.Tensor, frames: TrainingSet, threshold: float) -> float:
@@ -42,7 +43,7 @@ def mean_jaccard(x: torch.Tensor, frames: TrainingSet, threshold: float) -> floa
 def classical(experiment: Experiment, test: TrainingSet, penalty: Penalty) -> dict[int, float]:
     """Return the best mean Jaccard index of the grid at every K."""
     best = dict.fromkeys(CLASSICAL, 0.0)
-    for weight in WEIGHTS["gaussian"]:
+    for weight in fidelity_named("gaussian").starting_weights:
         # the log-sum penalty starts after a quarter of the iterations, so each K is a run
         lengths = (max(CLASSICAL),) if penalty == "l1" else CLASSICAL
         for length in lengths:
@@ -71,7 +72,7 @@ def learned(experiment: Experiment, test: TrainingSet, penalty: Penalty) -> dict
         parameters = run_to_end(
             train(
                 experiment.training_operator, start, learning, checking, TolerantLoss(),
-                outer_iterations=STEPS,
+                method="schedules", outer_iterations=STEPS,
             )
         ).parameters  # fmt: skip
         network = UnfoldedNetwork(experiment.operator, parameters)
@@ -82,7 +83,7 @@ def learned(experiment: Experiment, test: TrainingSet, penalty: Penalty) -> dict
 
 def main() -> None:
     """Measure, print and write."""
-    experiment = EXPERIMENTS["2-gaussian"]()
+    experiment = EXPERIMENTS["2-gaussian"](0)
     test = experiment.test[:TEST_FRAMES]
     result: dict[str, Any] = {}
     for penalty in PENALTIES:

@@ -1,5 +1,6 @@
 """Learning: what it must improve, what it must not touch, and how it ends when it fails."""
 
+import json
 import math
 import threading
 from dataclasses import replace
@@ -19,6 +20,8 @@ from napari_unfold.jobs import Checkpoint, Metric, Metrics, Note, Pulse, run_to_
 from napari_unfold.learning.appraisal import TrainingSet, worth
 from napari_unfold.learning.learn import Learned, learn, truth_images
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
+from napari_unfold.learning.schedules import KNOTS, scheduled
+from napari_unfold.learning.state import TrainingState
 from napari_unfold.learning.train import train
 from napari_unfold.settings.microscope import Background, Camera
 from napari_unfold.settings.recipe import Recipe, Solver
@@ -51,8 +54,9 @@ def some_frames(n=6, side=12, molecules=6, seed=0):
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("run", [checkpointed, unrolled])
 @pytest.mark.parametrize("coupling", [None, 0.0, 3.0])
+@pytest.mark.parametrize("varied", [False, True])
 def test_saving_memory_and_time_changes_neither_output_nor_gradient(
-    run, coupling, fidelity, penalty
+    run, coupling, fidelity, penalty, varied
 ):
     _, frames = some_frames(4)
     follows = None if coupling is None else torch.tensor([True, True, False, True])
@@ -60,6 +64,9 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(
     parameters = classical_parameters(
         operator, PHOTONS, 5.0, fidelity=fidelity, penalty=penalty, iterations=23
     ).model_copy(update={"coupling": coupling or 0.0})
+    if varied:
+        steps = {"reserve_pixels": 0.4, "step_sizes": [0.8] * 23}
+        parameters = scheduled(parameters.model_copy(update=steps))
     gradients = []
     for any_run in (UnfoldedNetwork.forward, run):
         network = UnfoldedNetwork(operator, parameters, dtype=torch.float64)
@@ -300,15 +307,73 @@ def test_brightness_and_background_come_from_the_stack():
     assert reference.background_photons == pytest.approx(60, rel=0.3)
 
 
+@pytest.mark.parametrize("method", ["schedules", "paper"])
+@pytest.mark.parametrize("in_sequence", [False, True])
+def test_an_interrupted_training_ends_as_if_it_had_not_been(method, in_sequence):
+    operator, frames = some_frames(14)
+    learning, checking = replace(frames, in_sequence=in_sequence).split()
+    start = classical_parameters(operator, PHOTONS, 5.0, iterations=8)
+    learn_from = partial(
+        train, operator, start, learning, checking, TolerantLoss(0.3), method=method,
+        outer_iterations=5,
+    )  # fmt: skip
+    through = run_to_end(learn_from())
+    for event in (job := learn_from()):
+        if isinstance(event, Checkpoint):
+            state = event.value.state
+        if isinstance(event, Metric) and event.iteration == 3:
+            break
+    job.close()
+    kept = TrainingState.model_validate(json.loads(json.dumps(state.model_dump())))
+    resumed = run_to_end(learn_from(resume=kept))
+    assert resumed.parameters == through.parameters
+    assert [m.jaccard for m in resumed.history] == [m.jaccard for m in through.history]
+    assert [m.training_loss for m in resumed.history] == [m.training_loss for m in through.history]
+    # at its end it gets as many steps again, and "before" stays what it was
+    longer = run_to_end(learn_from(resume=through.state))
+    assert longer.history[0] == through.history[0]
+    if through.outcome == "learned":
+        assert len(longer.history) > len(through.history)
+
+
 @pytest.mark.slow
 def test_resuming_goes_on_where_it_ended():
     training = Training(frames=4, outer_iterations=3, density_per_um2=2)
     first = run_to_end(learn(a_recipe(), training, name="mine"))
-    second = run_to_end(learn(a_recipe(), training, name="mine", resume=first.preset))
+    second = run_to_end(
+        learn(a_recipe(), training, name="mine", resume=first.preset, state=first.state)
+    )
+    assert second.history[: len(first.history)] == first.history
+    # a preset whose training is not told of is where learning begins
+    third = run_to_end(learn(a_recipe(), training, name="mine", resume=first.preset))
     best = first.history[first.best].validation_loss
-    assert second.history[0].validation_loss == pytest.approx(best, rel=1e-3)
-    with pytest.raises(InputError, match="another fidelity"):
-        run_to_end(learn(a_recipe(iterations=7), training, name="mine", resume=first.preset))
+    assert third.history[0].validation_loss == pytest.approx(best, rel=1e-3)
+    for recipe, changed in (
+        (a_recipe(iterations=7), training),
+        (a_recipe(), training.model_copy(update={"method": "paper"})),
+    ):
+        with pytest.raises(InputError, match="another fidelity"):
+            run_to_end(learn(recipe, changed, name="mine", resume=first.preset))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_schedules_find_more_molecules_than_they_began_with(fidelity):
+    operator, frames = some_frames(24)
+    learning, checking = frames[:14], frames[14:]
+    start = classical_parameters(operator, PHOTONS, 5.0, fidelity=fidelity, iterations=15)
+    trained = run_to_end(
+        train(operator, start, learning, checking, TolerantLoss(0.1), method="schedules",
+              outer_iterations=25)
+    )  # fmt: skip
+    assert trained.history[trained.best].jaccard > trained.history[0].jaccard + 0.05
+    assert trained.parameters.reserve_pixels is not None
+    steps = np.array(trained.parameters.step_sizes)
+    assert (steps > 0).all()
+    assert (steps <= 1.25 * (1 + 1e-5)).all()
+    # what is on a few knots has no corners elsewhere
+    bend = np.log(trained.parameters.schedules["bend_photons"])
+    assert np.count_nonzero(np.abs(np.diff(bend, 2)) > 1e-4) <= 2 * (KNOTS - 2)
 
 
 def test_a_simulation_says_which_camera_it_made_up():

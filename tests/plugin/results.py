@@ -14,6 +14,7 @@ from napari_unfold.files.presets import list_presets
 from napari_unfold.fluctuation.sharpened import FluctuationResult
 from napari_unfold.jobs import Event, Job, Metrics, Preview, Stage
 from napari_unfold.learning.learn import Learned
+from napari_unfold.learning.state import TrainingState
 from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.settings.fluctuation import Fluctuation
 from napari_unfold.settings.recipe import Recipe
@@ -79,14 +80,17 @@ def learned(steps: int = 4) -> Learned:
     )
     image = np.zeros((32, 40), np.float32)
     image[3, 5] = 900
+    history = [metrics(step) for step in range(steps)]
+    network = next(iter(preset.networks.values()))
     return Learned(
         preset=preset,
         before=0.1 * image,
         after=0.9 * image,
         truth=image,
-        history=[metrics(step) for step in range(steps)],
+        history=history,
         best=2,
         outcome="learned",
+        state=TrainingState.of(network, network, 2, history, {}),
     )
 
 

@@ -59,7 +59,7 @@ def test_export_for_another_program(widget, viewer, stack, tmp_path: Path, monke
         return str(tmp_path / "mine"), "SMAP (*.smap.csv)"
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", dialog)
-    widget.export_button.click()
+    widget.results.export_button.click()
     assert offered[0] == "ThunderSTORM (*.csv)"
     assert "Picasso (*.hdf5)" in offered
     (row,) = pd.read_csv(tmp_path / "mine.smap.csv").to_dict("records")

@@ -7,8 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_unfold.files import presets as preset_files
-from napari_unfold.files.presets import list_presets, load_preset, save_preset
+from napari_unfold.files.presets import load_preset
 from napari_unfold.jobs import Checkpoint, Stage
 from napari_unfold.plugin.docks.fluctuations import FluctuationsWidget
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
@@ -186,17 +185,6 @@ def test_cancelled_at_the_first_step_nothing_was_learned(
         widget.cancel()
     assert "before anything was learned" in widget.panel.summary.text()
     assert not widget.save_button.isEnabled()
-
-
-def test_a_preset_that_replaces_a_shipped_one_says_so(widget) -> None:
-    chosen = widget.form.preset()
-    assert "replaces the shipped" not in widget.form.preset_warning.text()
-    folder = preset_files.user_preset_folder()
-    folder.mkdir(parents=True)
-    save_preset(chosen.model_copy(update={"title": "Mine"}), folder / "mine.json")
-    widget.form.set_presets(list_presets())
-    widget.form._on_changed()
-    assert "replaces the shipped" in widget.form.preset_warning.text()
 
 
 def test_a_preset_learned_for_other_optics_says_so(widget) -> None:

@@ -14,11 +14,14 @@ from napari_unfold.settings.terms import FIDELITIES, PENALTIES
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.fidelity import fidelity_named, zero_image_weight
 from napari_unfold.unfolding.inference import iterates_in_place
+from napari_unfold.unfolding.metric import RESERVE_PIXELS
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
 from napari_unfold.unfolding.parameters import NetworkParameters, Reference
+from napari_unfold.unfolding.penalty import penalty_named
 
 DOUBLE = torch.float64
 CASES = list(product(FIDELITIES, PENALTIES))
+STEPS = pytest.mark.parametrize("varied", [False, True], ids=["as in the paper", "varied"])
 
 
 def a_problem(shape=(6, 5), q=2, sigma=0.9, photons=40.0, background=3.0, batch=2, seed=0):
@@ -41,20 +44,40 @@ def a_network(operator, fidelity, penalty, iterations, photons=40.0, background=
     return UnfoldedNetwork(operator, parameters, dtype=DOUBLE), parameters
 
 
+def varied_parameters(penalty, iterations):
+    """Return steps that suit every pixel, and a weight and a bend for every iteration."""
+    names = ("weight", *penalty_named(penalty).learnables())
+    return {
+        "reserve_pixels": 0.7,
+        "step_sizes": np.linspace(1.2, 0.6, iterations).tolist(),
+        "schedules": {
+            name: np.geomspace(1.0 + i, 0.5, iterations).tolist() for i, name in enumerate(names)
+        },
+    }
+
+
 def test_the_inertia_of_chambolle_and_dossal():
     assert [inertia(k) for k in range(4)] == [0.0, 0.0, 1 / 5, 2 / 6]
 
 
-@pytest.mark.parametrize(("fidelity", "penalty"), CASES)
-def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, penalty):
+@pytest.mark.parametrize(
+    ("fidelity", "penalty", "varied"),
+    [(*case, varied) for case in CASES for varied in (False, True)],
+)
+def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, penalty, varied):
     operator, y, b = a_problem(shape=(4, 4), photons=55.0)
+    changes = varied_parameters(penalty, 4) if varied else {}
+    changes.pop("reserve_pixels", None)  # the steps that suit every pixel are held fixed
+    if varied:
+        changes["step_sizes"] = [0.01, 0.03, 0.02, 0.01]
     network, _ = a_network(
-        operator, fidelity, penalty, 4, projection_width_photons=4.0, coupling=2.0
+        operator, fidelity, penalty, 4, projection_width_photons=4.0, coupling=2.0, **changes
     )
     follows = torch.tensor([True, True])
     learned = {n: v for n, v in network.named_parameters() if n != "threshold"}
     of_penalty = {f"penalty_parameters.{name}" for name in network.penalty_class.learnables()}
-    assert set(learned) == {"step_sizes", "weight", "coupling"} | of_penalty
+    schedules = {f"schedules.{name}" for name in changes.get("schedules", ())}
+    assert set(learned) == {"step_sizes", "weight", "coupling"} | of_penalty | schedules
 
     def run(y, *values):
         values = dict(zip(learned, values, strict=True))
@@ -65,10 +88,12 @@ def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, p
     assert torch.autograd.gradcheck(run, inputs, eps=1e-7, atol=1e-5)
 
 
+@STEPS
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
-def test_the_fast_form_gives_the_same_iterates(fidelity, penalty):
+def test_the_fast_form_gives_the_same_iterates(fidelity, penalty, varied):
     operator, y, b = a_problem(shape=(9, 80), q=3)
-    network, _ = a_network(operator, fidelity, penalty, 40)
+    changes = varied_parameters(penalty, 40) if varied else {}
+    network, _ = a_network(operator, fidelity, penalty, 40, **changes)
     with torch.no_grad():
         reference = [x.clone() for x in network.iterates(y, b)]
     fast = [x.clone() for x in iterates_in_place(network, y, b)]
@@ -77,12 +102,14 @@ def test_the_fast_form_gives_the_same_iterates(fidelity, penalty):
         torch.testing.assert_close(a, c, rtol=1e-9, atol=1e-9)
 
 
+@STEPS
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 @pytest.mark.parametrize("c", [0.01, 7.3])
-def test_scale_equivariance_is_exact(fidelity, penalty, c):
+def test_scale_equivariance_is_exact(fidelity, penalty, c, varied):
     """Rescaled parameters turn c times the light into c times the image."""
     operator, y, b = a_problem()
-    network, parameters = a_network(operator, fidelity, penalty, 60)
+    changes = varied_parameters(penalty, 60) if varied else {}
+    network, parameters = a_network(operator, fidelity, penalty, 60, **changes)
     scaled = UnfoldedNetwork(operator, parameters.rescaled(c), dtype=DOUBLE)
     with torch.no_grad():
         torch.testing.assert_close(scaled(c * y, c * b), c * network(y, b), rtol=1e-6, atol=1e-9)
@@ -204,6 +231,24 @@ def test_classical_steps_are_safe_on_any_brightness(fidelity, penalty, photons, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("fidelity", "penalty"), CASES)
+@BRIGHTNESS
+def test_steps_that_suit_every_pixel_are_safe_and_sooner_there(
+    fidelity, penalty, photons, background
+):
+    operator, y, b = a_problem((24, 24), 4, 1.1, photons, background)
+    classical, _ = a_network(operator, fidelity, penalty, 100, photons, background)
+    lit, _ = a_network(
+        operator, fidelity, penalty, 100, photons, background,
+        reserve_pixels=RESERVE_PIXELS, step_sizes=[1.0] * 100,
+    )  # fmt: skip
+    with torch.no_grad():
+        energies = torch.stack([lit.energy(x, y, b).sum() for x in lit.iterates(y, b)])
+        assert energies[-1] <= energies.min() * 1.05
+        assert energies[-1] < 1.001 * classical.energy(classical(y, b), y, b).sum()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("fidelity", ["gaussian", "kl"])
 @BRIGHTNESS
@@ -233,6 +278,8 @@ def test_the_log_sum_penalty_leaves_fewer_and_brighter_pixels():
         {"step_sizes": []}, {"step_sizes": [0.1, -1.0]}, {"weight": 0.0}, {"weight": np.nan},
         {"l1_iterations": 9}, {"fidelity": "poisson"}, {"unknown": 1}, {"threshold_photons": -1},
         {"penalty": "ridge"}, {"penalty": "l1"}, {"penalty_parameters": {"bend_photons": 0.0}},
+        {"reserve_pixels": 0.0}, {"schedules": {"weight": [1.0, 1.0]}},
+        {"schedules": {"threshold_photons": [1.0] * 4}}, {"schedules": {"weight": [0.0] * 4}},
     ],
 )  # fmt: skip
 def test_parameters_that_make_no_sense_are_refused(change):

@@ -32,11 +32,20 @@ def frames_of(operator, molecules, n_frames=3, seed=0, edge=False):
     return y, torch.full_like(y, BACKGROUND)
 
 
-def a_network(operator, fidelity="gaussian", penalty="log-sum", iterations=100, share=0.1):
+def a_network(
+    operator, fidelity="gaussian", penalty="log-sum", iterations=100, share=0.1, varied=False
+):
     parameters = classical_parameters(
         operator, PHOTONS, BACKGROUND,
         fidelity=fidelity, penalty=penalty, iterations=iterations, weight=share,
     )  # fmt: skip
+    if varied:  # weight and bend that change
+        changing = np.geomspace(2.0, 0.7, iterations).tolist()
+        parameters = parameters.model_copy(
+            update={
+                "schedules": dict.fromkeys(("weight", *parameters.penalty_parameters), changing),
+            }
+        )
     return UnfoldedNetwork(operator, parameters)
 
 
@@ -48,10 +57,11 @@ def assert_same_images(ours, reference):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("molecules", [6, 120], ids=["sparse", "dense"])
+@pytest.mark.parametrize("varied", [False, True], ids=["as in the paper", "varied"])
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
-def test_tiles_give_what_the_readable_form_gives(fidelity, penalty, molecules):
+def test_tiles_give_what_the_readable_form_gives(fidelity, penalty, varied, molecules):
     operator = SeparableOperator((48, 37), 4, 1.1)
-    network = a_network(operator, fidelity, penalty)
+    network = a_network(operator, fidelity, penalty, varied=varied)
     y, b = frames_of(operator, molecules, edge=True)
     assert not tiles.missing(network)
     ours = final_iterate(network, y, b)

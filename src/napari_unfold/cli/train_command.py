@@ -43,7 +43,12 @@ def train(
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the parameters in the file --out.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the training of the file --out; what is needed for that is kept "
+            "beside it, in a file of the same name that ends with .training.",
+        ),
     ] = False,
     frames: FramesOption = None,
     channel: ChannelOption = None,
@@ -54,7 +59,8 @@ def train(
     from napari_unfold.files.localizations import read_localizations
     from napari_unfold.files.presets import load_preset, save_preset
     from napari_unfold.files.result_folder import keep_apart
-    from napari_unfold.learning.learn import learn
+    from napari_unfold.learning.learn import Learned, learn
+    from napari_unfold.learning.state import load_state, save_state, state_path
 
     if not simulate and truth is None:
         raise InputError(
@@ -67,10 +73,14 @@ def train(
         training = stated.section(Training)
         name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
 
+        def save(learned: Learned) -> None:
+            save_preset(learned.preset, out)
+            save_state(learned.state, state_path(out))
+
         def keep(event: jobs.Event) -> None:
             # an interrupted training leaves the best so far, from which it can be resumed
             if isinstance(event, jobs.Checkpoint):
-                save_preset(event.value.preset, out)
+                save(event.value)
 
         job = learn(
             recipe,
@@ -80,14 +90,18 @@ def train(
             truth=None if simulate or truth is None else read_localizations(truth),
             frames=frames_of(frames),
             resume=load_preset(out) if resume else None,
+            state=load_state(state_path(out)) if resume and state_path(out).is_file() else None,
             device=device,
         )
         learned = run_with_progress(job, keep)
-    save_preset(learned.preset, out)
-    first, best = learned.history[0], learned.preset.scores[1].value
+    save(learned)
+    first, best = learned.history[0], learned.history[learned.best]
     say(
-        f"{training.loss} loss {first.validation_loss:.4g} before, {best:.4g} after "
-        f"{len(learned.history) - 1} steps ({learned.outcome}), written to {out}",
-        loss=best,
+        f"Jaccard index of pixels {first.jaccard:.3f} before, {best.jaccard:.3f} after step "
+        f"{learned.best} of {len(learned.history) - 1}; {training.loss} loss "
+        f"{first.validation_loss:.4g} before, {best.validation_loss:.4g} after "
+        f"({learned.outcome}), written to {out}",
+        jaccard=best.jaccard,
+        loss=best.validation_loss,
         file=out,
     )

@@ -16,9 +16,9 @@ from napari_unfold.fluctuation.semiblind import SemiBlindNetwork, SemiBlindOpera
 from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.jobs import Check, Job, Metric, Metrics, Note, Progress, Stage, in_background
 from napari_unfold.learning.appraisal import TrainingSet, appraise
+from napari_unfold.learning.free_steps import has_stalled
 from napari_unfold.learning.losses import Loss
 from napari_unfold.learning.sgp import SGP, boxed
-from napari_unfold.learning.train import has_stalled
 from napari_unfold.unfolding.checkpointed import checkpointed
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.fidelity import fidelity_named, zero_image_weight

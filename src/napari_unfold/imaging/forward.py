@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -86,6 +87,16 @@ class _AxisBlur:
         spread = self._blockwise(r, self.transposed, 1)
         return spread if out is None else out.copy_(spread)
 
+    def even(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return matrix and transpose for light that is even within every camera pixel."""
+        rows, columns = self.matrix.shape[0], self.transposed.shape[1]
+        by_pixel = self.matrix.reshape(rows, -1, self.q).sum(dim=2)
+        return by_pixel, self.transposed.reshape(-1, self.q, columns).mean(dim=1)
+
+    def through(self, matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Apply one of the matrices `even` to camera pixels along axis -2."""
+        return matrix @ x if self.dense else self._blockwise(x, matrix, 1)
+
     def _blockwise(self, x: torch.Tensor, matrix: torch.Tensor, per_pixel: int) -> torch.Tensor:
         n_blocks = math.ceil(self.n / self.BLOCK)
         missing = n_blocks * self.BLOCK - self.n
@@ -167,6 +178,23 @@ class SeparableOperator:
         """Apply the transpose of A: ``(..., Y, X)`` to ``(..., qY, qX)``, into `out` if given."""
         rows = self._x.spread(residual.transpose(-1, -2)).transpose(-1, -2)
         return self._y.spread(rows, out)
+
+    @cached_property
+    def _even(self) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        return self._y.even(), self._x.even()
+
+    def forward_even(self, light: torch.Tensor) -> torch.Tensor:
+        """`forward` of an image that is even within camera pixels, given as ``(..., Y, X)``."""
+        return self._apply_even(0, light)
+
+    def adjoint_even(self, residual: torch.Tensor) -> torch.Tensor:
+        """`adjoint`, averaged over the fine pixels of every camera pixel, ``(..., Y, X)``."""
+        return self._apply_even(1, residual)
+
+    def _apply_even(self, which: int, image: torch.Tensor) -> torch.Tensor:
+        y, x = (matrices[which] for matrices in self._even)
+        rows = self._x.through(x, image.transpose(-1, -2)).transpose(-1, -2)
+        return self._y.through(y, rows)
 
 
 class MeasuredOperator:

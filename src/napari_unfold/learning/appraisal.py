@@ -18,7 +18,13 @@ from napari_unfold.unfolding.network import UnfoldedNetwork
 TOLERANCES_PX = (0.0, 2.0, 4.0)
 """Fine pixels; the Jaccard index that is shown is the mean over them, as in the paper."""
 
+Judge = Callable[[Metrics, Loss], float]
+"""How good a network is: the larger the better; see `worth`."""
+
 FRAMES_AT_ONCE = 8
+
+EQUAL = 1e-3
+"""Jaccard indices this close are not told apart."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +136,13 @@ def appraise(network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, los
 def worth(metrics: Metrics, loss: Loss) -> float:
     """How good a network is: the larger the better, minus infinity if it is useless.
 
-    The reconstruction loss decides for itself. The localization loss cannot, since in dense frames
-    it is smallest for an empty image: there the Jaccard index decides. The tolerant loss is one
-    minus a soft Jaccard index, which counts beside the index of whole pixels.
+    It is what will be reported: the Jaccard index, or for the reconstruction loss that loss. Of
+    the same Jaccard index, the smaller loss is the better.
     """
     if isinstance(loss, ReconstructionLoss):
         value = -metrics.validation_loss
     elif isinstance(loss, LocalizationLoss):
         value = metrics.jaccard
     else:
-        value = metrics.jaccard + (1.0 - metrics.validation_loss)
+        value = metrics.jaccard + EQUAL * (1.0 - metrics.validation_loss)
     return value if math.isfinite(value) else -math.inf

@@ -33,6 +33,7 @@ from napari_unfold.jobs import (
 )
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.losses import make_loss
+from napari_unfold.learning.state import TrainingState
 from napari_unfold.learning.train import Outcome, Trained, train
 from napari_unfold.reconstruction.prepare import pedestal_photons, untrained
 from napari_unfold.settings.recipe import Recipe
@@ -65,6 +66,8 @@ class Learned:
         Learning step of `preset`.
     outcome : str
         Why the training ended.
+    state : TrainingState
+        With which the training can be gone on with.
     """
 
     preset: Preset
@@ -74,6 +77,7 @@ class Learned:
     history: list[Metrics]
     best: int
     outcome: Outcome
+    state: TrainingState
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def learn(
     truth: pd.DataFrame | None = None,
     frames: slice = slice(None),
     resume: Preset | None = None,
+    state: TrainingState | None = None,
     device: Device = "auto",
 ) -> Job[Learned]:
     """Learn a preset.
@@ -115,6 +120,9 @@ def learn(
         Frames of the stack to use, from 0.
     resume : Preset, optional
         Go on from its parameters, which must have been learned for the same kind of network.
+    state : TrainingState, optional
+        How the training of `resume` stood: on the same frames it then ends as if it had not been
+        interrupted, and "before" is what was before all learning. On others it is left aside.
     device : {"auto", "cpu", "cuda"}
 
     Yields
@@ -155,16 +163,25 @@ def learn(
             history=trained.history,
             best=trained.best,
             outcome=trained.outcome,
+            state=trained.state,
         )
 
+    start = _resumed(resume, recipe, training, data.start) if resume else data.start
+    if state and (state.start.reference != data.start.reference or state.best not in _of(resume)):
+        state = None
+        yield Note(
+            "These are not the frames of the training so far: its parameters are a new start"
+        )
     job = train(
         operator,
-        _resumed(resume, recipe, data.start) if resume else data.start,
+        start,
         learning,
         checking,
         loss,
+        method=training.method,
         outer_iterations=training.outer_iterations,
         search_start=resume is None,
+        resume=state,
     )
 
     def usable(event: Event) -> Event:
@@ -291,7 +308,13 @@ def _from_stack(
     return _Data(operator, known, untrained(operator, seen), source)
 
 
-def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> NetworkParameters:
+def _of(preset: Preset | None) -> list[NetworkParameters]:
+    return [] if preset is None else list(preset.networks.values())
+
+
+def _resumed(
+    preset: Preset, recipe: Recipe, training: Training, start: NetworkParameters
+) -> NetworkParameters:
     """Return the parameters of a preset for these data, if they fit the network asked for."""
     network = preset.networks.get(recipe.solver.fidelity)
     if (
@@ -299,10 +322,11 @@ def _resumed(preset: Preset, recipe: Recipe, start: NetworkParameters) -> Networ
         or network.iterations != recipe.solver.iterations
         or network.penalty != recipe.solver.penalty
         or preset.upsampling != recipe.solver.upsampling
+        or (network.reserve_pixels is None) is not (training.method == "paper")
     ):
         raise InputError(
-            f"the preset '{preset.name}' was learned for another fidelity, penalty, upsampling or "
-            "number of iterations",
+            f"the preset '{preset.name}' was learned for another fidelity, penalty, upsampling, "
+            "number of iterations or method",
             "Go on with the settings it was begun with",
             field="solver.iterations",
         )
@@ -327,7 +351,12 @@ def _preset(
         if recipe.optics.psf_sigma_nm
         else "Learned for a measured PSF.",
         trained_on=f"{source}; {training.loss} loss, {recipe.solver.penalty} penalty, "
-        f"{len(trained.parameters.step_sizes)} iterations, learned from {learned_from} frames.",
+        f"{len(trained.parameters.step_sizes)} iterations, learned from {learned_from} frames"
+        + (
+            "."
+            if trained.best
+            else "; learning found nothing better than the classical parameters it began with."
+        ),
         scores=[
             PresetScore(data=held_out, metric=metric, value=round(value, 5))
             for metric, value in (

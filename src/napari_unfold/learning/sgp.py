@@ -101,6 +101,29 @@ class SGP(torch.optim.Optimizer):
             self.previous = (theta, gradient)
             return self._line_search(closure, loss, theta, gradient, direction)
 
+    def memory(self) -> dict[str, Any]:
+        """Return what the solver knows from earlier steps, ready for JSON."""
+        previous = self.previous and [[t.tolist() for t in part] for part in self.previous]
+        return {
+            "recent_losses": list(self.recent_losses), "short_steps": list(self.short_steps),
+            "switch": self.switch, "rho": self.rho, "previous": previous,
+            "scales": [group["scale"] for group in self.param_groups],
+        }  # fmt: skip
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Go on with the `memory` of a solver of the same parameters."""
+        self.recent_losses.extend(memory["recent_losses"])
+        self.short_steps.extend(memory["short_steps"])
+        self.switch, self.rho = memory["switch"], memory["rho"]
+        for group, scale in zip(self.param_groups, memory["scales"], strict=True):
+            group["scale"] = scale
+        if memory["previous"]:
+            theta, gradient = (
+                [p.new_tensor(values) for p, values in zip(self._parameters(), part, strict=True)]
+                for part in memory["previous"]
+            )
+            self.previous = theta, gradient
+
     def _parameters(self) -> list[torch.Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 

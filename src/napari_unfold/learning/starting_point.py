@@ -11,7 +11,7 @@ import torch
 
 from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.jobs import Event, Note, Progress, Stage, in_background
-from napari_unfold.learning.appraisal import TrainingSet, appraise, unfold, worth
+from napari_unfold.learning.appraisal import Judge, TrainingSet, appraise, unfold, worth
 from napari_unfold.learning.losses import Loss
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.fidelity import fidelity_named
@@ -25,7 +25,11 @@ FRAMES = 4
 
 
 def best_start(
-    operator: ForwardOperator, like: NetworkParameters, training: TrainingSet, loss: Loss
+    operator: ForwardOperator,
+    like: NetworkParameters,
+    training: TrainingSet,
+    loss: Loss,
+    judge: Judge = worth,
 ) -> Generator[Event, None, NetworkParameters]:
     """Return the classical parameters that do best on a few of the training frames.
 
@@ -36,12 +40,15 @@ def best_start(
         Tells fidelity, penalty, number of iterations, and what data they are for.
     training : TrainingSet
     loss : Loss
+    judge : callable
+        How good a network is.
     """
     yield Stage("Looking for a starting point")
     few = training[:FRAMES]
     best, best_worth = like, -math.inf
     fidelity = fidelity_named(like.fidelity)
-    points = list(product(fidelity.starting_weights, fidelity.starting_steps))
+    steps = fidelity.starting_steps if like.reserve_pixels is None else (1.0,)
+    points = list(product(fidelity.starting_weights, steps))
     for i, (weight, multiple) in enumerate(points):
         trial = _classical(operator, like, weight, multiple)
         network = UnfoldedNetwork(operator, trial, dtype=few.y.dtype, device=few.y.device)
@@ -51,8 +58,8 @@ def best_start(
             with torch.no_grad():
                 network.threshold.fill_(threshold)
             metrics = appraise(network, few, x, loss)
-            if metrics.filled_pixels and worth(metrics, loss) > best_worth:
-                best_worth = worth(metrics, loss)
+            if metrics.filled_pixels and judge(metrics, loss) > best_worth:
+                best_worth = judge(metrics, loss)
                 best = trial.model_copy(update={"threshold_photons": threshold})
         yield Progress(i + 1, len(points))
     if best is like:
@@ -63,7 +70,10 @@ def best_start(
 def _classical(
     operator: ForwardOperator, like: NetworkParameters, weight: float, multiple: float
 ) -> NetworkParameters:
-    """Classical parameters with another weight, and steps of a multiple of the safe ones."""
+    """Classical parameters with another weight, and steps of a multiple of the safe ones.
+
+    Where steps suit every pixel, they and the schedules stay as they are.
+    """
     classical = classical_parameters(
         operator,
         like.reference.molecule_photons,
@@ -73,5 +83,7 @@ def _classical(
         iterations=like.iterations,
         weight=weight,
     )
+    if like.reserve_pixels is not None:
+        return like.model_copy(update={"weight": classical.weight})
     steps = [multiple * step for step in classical.step_sizes]
     return classical.model_copy(update={"step_sizes": steps})

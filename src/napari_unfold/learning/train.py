@@ -9,13 +9,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
-
-import torch
+from typing import Literal
 
 from napari_unfold.imaging.forward import ForwardOperator
 from napari_unfold.jobs import (
-    Check,
     Checkpoint,
     Event,
     Job,
@@ -27,27 +24,17 @@ from napari_unfold.jobs import (
     Stage,
     in_background,
 )
-from napari_unfold.learning.appraisal import TrainingSet, appraise, unfold, worth
+from napari_unfold.learning.appraisal import Judge, TrainingSet, appraise, unfold, worth
+from napari_unfold.learning.free_steps import StepLearner
 from napari_unfold.learning.losses import Loss
-from napari_unfold.learning.sgp import SGP, boxed
+from napari_unfold.learning.schedules import ScheduleLearner, scheduled
 from napari_unfold.learning.starting_point import best_start
-from napari_unfold.unfolding.backward import unrolled
-from napari_unfold.unfolding.inference import final_iterate
+from napari_unfold.learning.state import TrainingState
+from napari_unfold.settings.training import Method
 from napari_unfold.unfolding.network import UnfoldedNetwork
-from napari_unfold.unfolding.parameters import MAX_COUPLING, NetworkParameters
+from napari_unfold.unfolding.parameters import NetworkParameters
 
 Outcome = Literal["learned", "stalled", "zero", "diverged"]
-
-STALLED_AFTER = 4
-STALLED_IMPROVEMENT = 2e-3
-BALANCE = 10.0
-LARGEST_STEP = 2.0
-"""Upper bound of the step sizes in units of those at the start. With 3, one of forty test frames
-blew up that the training frames had not warned of."""
-
-FIRST_CHANGE, RESTARTS, CAUTION = 0.1, 2, 0.25
-"""Largest relative change in the first learning step, the number of new starts after a stall, and
-the factor by which each makes smaller changes."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +51,15 @@ class Trained:
         Outer iteration of `parameters`.
     outcome : str
         Why the training ended.
+    state : TrainingState
+        From which it can be gone on with.
     """
 
     parameters: NetworkParameters
     history: list[Metrics]
     best: int
     outcome: Outcome
+    state: TrainingState
 
 
 def train(
@@ -79,8 +69,12 @@ def train(
     validation: TrainingSet,
     loss: Loss,
     *,
+    method: Method = "paper",
     outer_iterations: int = 40,
     search_start: bool = True,
+    resume: TrainingState | None = None,
+    seed: int = 0,
+    judge: Judge = worth,
 ) -> Job[Trained]:
     """Learn step sizes, weight, threshold and what the penalty has to learn.
 
@@ -97,10 +91,20 @@ def train(
         Validation frames decide which iteration is kept (`appraisal.worth`), and are not learned
         from.
     loss : Loss
+    method : {"schedules", "paper"}
+        Schedules on a few knots, learned by Adam (`learning.schedules`), or K free steps and one
+        weight, by scaled gradient projection (`learning.free_steps`).
     outer_iterations : int
-        Steps of the scaled gradient projection.
+        Learning steps.
     search_start : bool
         Try several weights and thresholds and start from the best.
+    resume : TrainingState, optional
+        Go on with a training on the same frames, which ends as if it had not been interrupted; one
+        that was at its end gets as many steps again.
+    seed : int
+        Of the choice of the frames that a step of Adam learns from.
+    judge : callable
+        How good a network is that was appraised, by which start and result are chosen.
 
     Yields
     ------
@@ -111,45 +115,54 @@ def train(
     -------
     Trained
     """
-    if search_start:
-        start = yield from best_start(operator, start, training, loss)
+    if method == "schedules":
+        start = scheduled(start)
+    if resume:
+        start = resume.start
+    elif search_start:
+        start = yield from best_start(operator, start, training, loss, judge)
     network = UnfoldedNetwork(operator, start, dtype=training.y.dtype, device=training.y.device)
-    learner = _Learner(network, start, training, loss)
+    history = [] if resume is None else resume.metrics()
+    first, last = len(history), outer_iterations
+    if first > last:
+        last += first - 1
+    learner: StepLearner | ScheduleLearner = (
+        StepLearner(network, start, training, loss)
+        if method == "paper"
+        else ScheduleLearner(network, start, training, loss, last, seed)
+    )
+    if resume:
+        learner.restore(resume.learner)
     yield Stage("Learning")
-    best = Trained(start, [], 0, "learned")
-    best_worth = -math.inf
+
+    def stands(outcome: Outcome) -> Trained:
+        state = TrainingState.of(start, best, best_iteration, history, learner.state())
+        return Trained(best, list(history), best_iteration, outcome, state)
+
+    best, best_iteration, best_worth = start, 0, -math.inf
+    if resume:
+        best, best_iteration = resume.best, resume.best_iteration
+        best_worth = judge(history[best_iteration], loss)
     outcome: Outcome = "learned"
-    history: list[Metrics] = []
-    for iteration in range(outer_iterations + 1):
+    for iteration in range(first, last + 1):
         value = yield from in_background(learner.step if iteration else learner.loss_at_start)
         x = yield from in_background(partial(unfold, network, validation))
         metrics = replace(appraise(network, validation, x, loss), training_loss=value)
         history.append(metrics)
-        yield Progress(iteration, outer_iterations)
+        yield Progress(iteration, last)
         yield Metric(iteration, metrics)
-        if not math.isfinite(metrics.validation_loss):
-            outcome = "diverged"
-            break
-        if worth(metrics, loss) > best_worth:
-            best_worth = worth(metrics, loss)
-            parameters = learned_parameters(network, start)
-            best = Trained(parameters, list(history), iteration, "learned")
-            yield Checkpoint(best)
+        if judge(metrics, loss) > best_worth:
+            best, best_iteration = learned_parameters(network, start), iteration
+            best_worth = judge(metrics, loss)
+            yield Checkpoint(stands("learned"))
             yield Preview(x[0].cpu().numpy())
+        diverged = not math.isfinite(metrics.validation_loss)
         empty = metrics.filled_pixels == 0
-        if (empty or learner.is_stalled()) and not learner.start_again(best.parameters):
-            outcome = "zero" if empty else "stalled"
+        if (diverged or empty or learner.is_stalled()) and not learner.start_again(best):
+            outcome = "diverged" if diverged else "zero" if empty else "stalled"
             break
     yield from _explain(outcome)
-    return Trained(best.parameters, history, best.best, outcome)
-
-
-def has_stalled(losses: list[float], after: int, improvement: float) -> bool:
-    """Whether the last `after` steps lowered the loss by less than a share `improvement`."""
-    if len(losses) <= after:
-        return False
-    before, now = losses[-1 - after], losses[-1]
-    return before - now < improvement * abs(before)
+    return stands(outcome)
 
 
 def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> NetworkParameters:
@@ -161,102 +174,9 @@ def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> Ne
             "threshold_photons": network.threshold.item(),
             "penalty_parameters": {n: p.item() for n, p in network.penalty_parameters.items()},
             "coupling": network.coupling.item(),
+            "schedules": {n: p.tolist() for n, p in network.schedules.items()},
         }
     )
-
-
-class _Learner:
-    """Scaled gradient projection on the training loss, begun anew where it is stuck.
-
-    A learning step that ends where the loss is rough leaves the Barzilai-Borwein rules with tiny
-    steps, and one that empties the images leaves no way back; starting again from the best
-    parameters, more cautiously, gets out of both.
-    """
-
-    def __init__(
-        self,
-        network: UnfoldedNetwork,
-        start: NetworkParameters,
-        training: TrainingSet,
-        loss: Loss,
-    ) -> None:
-        self.network, self.start, self.training, self.loss = network, start, training, loss
-        self.restarts, self.change = RESTARTS, FIRST_CHANGE
-        self._begin()
-
-    def _begin(self) -> None:
-        groups = _groups(self.network, self.start, self.training)
-        self.optimizer = SGP(groups, first_step=self.change, balance=BALANCE)
-        self.losses: list[float] = []
-
-    def loss_at_start(self, check: Check) -> float:
-        """Training loss before anything is learned."""
-        self.losses.append(self._evaluate(backward=False, check=check).item())
-        return self.losses[-1]
-
-    def step(self, check: Check) -> float:
-        """Take a learning step; returns the training loss after it."""
-
-        def closure(backward: bool) -> torch.Tensor:
-            return self._evaluate(backward, check)
-
-        self.losses.append(self.optimizer.step(closure))
-        return self.losses[-1]
-
-    def is_stalled(self) -> bool:
-        """Whether the training loss has stopped falling."""
-        return has_stalled(self.losses, STALLED_AFTER, STALLED_IMPROVEMENT)
-
-    def start_again(self, parameters: NetworkParameters) -> bool:
-        """Begin anew from `parameters`, more cautiously; False if that was done enough."""
-        if not self.restarts:
-            return False
-        self.restarts -= 1
-        self.change *= CAUTION
-        network = self.network
-        with torch.no_grad():
-            network.step_sizes.copy_(torch.tensor(parameters.step_sizes))
-            network.weight.fill_(parameters.weight)
-            network.threshold.fill_(parameters.threshold_photons)
-            network.coupling.fill_(parameters.coupling)
-            for name, value in parameters.penalty_parameters.items():
-                network.penalty_parameters[name].fill_(value)
-        self._begin()
-        return True
-
-    def _evaluate(self, backward: bool, check: Check) -> torch.Tensor:
-        """Loss over the whole training set, with or without its gradient."""
-        network, unfold_ = self.network, unrolled if backward else final_iterate
-
-        def run(part: TrainingSet) -> torch.Tensor:
-            return unfold_(network, part.y, part.b, check, part.follows)
-
-        return self.training.loss(run, self.loss, network.threshold, backward=backward)
-
-
-def _groups(
-    network: UnfoldedNetwork, start: NetworkParameters, training: TrainingSet
-) -> list[dict[str, Any]]:
-    """Box constraints and scales of all parameters."""
-    molecule = start.reference.molecule_photons
-    step = max(start.step_sizes)
-    # K steps that change together count as one parameter
-    together = math.sqrt(start.iterations)
-    largest_weight = network.fidelity.weight_bound(network.operator, training.y, training.b)
-    brightest = float(training.truth.max())
-    boxes = {
-        "step_sizes": (1e-3 * step, LARGEST_STEP * step, together * step),
-        "weight": (1e-4 * start.weight, max(largest_weight, start.weight), start.weight),
-        "threshold": (1e-3 * molecule, 0.5 * brightest, start.threshold_photons),
-        # a coupling of one is the first to be felt
-        "coupling": (0.0, MAX_COUPLING, max(start.coupling, 1.0)),
-    }
-    for name, learnable in network.penalty_class.learnables().items():
-        unit = learnable.unit(molecule)
-        boxes[f"penalty_parameters.{name}"] = (
-            learnable.lower * unit, learnable.upper * unit, start.penalty_parameters[name]
-        )  # fmt: skip
-    return boxed(network.named_parameters(), boxes)
 
 
 def _explain(outcome: Outcome) -> Iterator[Event]:

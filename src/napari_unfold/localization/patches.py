@@ -136,8 +136,10 @@ class Patches:
         return spots, loss
 
 
-def loss_without_first(patches: AnyPatches, spots: torch.Tensor) -> torch.Tensor:
-    """Return the loss ``(N,)`` without the first of the spots, the others fitted anew.
+def loss_without_first(
+    patches: AnyPatches, spots: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss ``(N,)`` without the first of the spots, the others fitted anew, and those.
 
     The second, the nearest, starts with its light.
     """
@@ -145,9 +147,10 @@ def loss_without_first(patches: AnyPatches, spots: torch.Tensor) -> torch.Tensor
     anchors = patches.anchors and patches.anchors.at((slice(None), slice(1, None)))
     rest = replace(patches, anchors=anchors)
     if others.shape[1] == 0:
-        return rest.loss(others)
+        return rest.loss(others), others
     others[:, 0, 2] += spots[:, 0, 2]
-    return rest.fit(others)[1]
+    placed, loss = rest.fit(others)
+    return loss, placed
 
 
 def light_and_jacobian(

@@ -80,7 +80,7 @@ class TrackSelection:
 
     def remove(self, tracks: Tracks) -> Tracks:
         """Shorten tracks whose first or last frame can do without them; take away needless ones."""
-        evidence, lone = self.evidence(tracks)
+        evidence, of_brightness, lone = self._evidence(tracks)
         molecules = tracks.molecules
         birth = self.selection.price(molecules)
         alone = (tracks.lengths == 1) & ~tracks.begun
@@ -88,20 +88,27 @@ class TrackSelection:
         need = torch.where(alone[tracks.track], single, self.price)
         surplus = torch.where(tracks.ends, need - evidence, -1.0)
         rows = self.selection.best(molecules, surplus)
-        lengths = tracks.lengths.clamp(min=1)
-        mean = tracks.total(birth) / lengths
-        needless = tracks.total(evidence) < mean + (lengths - 1) * self.price
+        # a molecule is as bright in all its frames, which tell its brightness once
+        once = tracks.total(birth - of_brightness) / tracks.lengths.clamp(min=1)
+        needless = tracks.total(evidence - of_brightness) < once
         needless &= ~tracks.begun
         return tracks.select_rows(~(rows | needless[tracks.track])).without_empty()
 
     def evidence(self, tracks: Tracks) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the evidence ``(N,)`` of every row, and whether it has no neighbours."""
+        evidence, _, lone = self._evidence(tracks)
+        return evidence, lone
+
+    def _evidence(self, tracks: Tracks) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return evidence, how much of it the prior on brightness makes, and which are alone."""
         others = anchors_of_rows(tracks, row_terms(tracks, self.frames))
         molecules = tracks.molecules
         light = self.frames.spot_model(molecules).light(molecules)
         everyone = torch.arange(len(molecules), device=light.device)
         evidence = torch.zeros_like(molecules.photons)
+        of_brightness = torch.zeros_like(evidence)
         lone = torch.zeros_like(everyone, dtype=torch.bool)
+        prior = self.frames.prior
         reach = NEAR_SIGMA * self.frames.sigma_px
         for hood in neighbourhoods(
             self.frames, molecules, everyone, light, reach, NEIGHBOURS, others
@@ -110,8 +117,11 @@ class TrackSelection:
             lone[hood.which] = spots.shape[1] == 1
             anchors = others.at(hood.which)
             with_it = patches.loss(spots) - anchors.loss(spots[:, 0, :2])
-            evidence[hood.which] = loss_without_first(patches, spots) - with_it
-        return evidence, lone
+            without_it, rest = loss_without_first(patches, spots)
+            evidence[hood.which] = without_it - with_it
+            change = prior.penalty(rest[..., 2]).sum(1) - prior.penalty(spots[..., 2]).sum(1)
+            of_brightness[hood.which] = change
+        return evidence, of_brightness, lone
 
     def _beyond(self, tracks: Tracks) -> tuple[torch.Tensor, Molecules]:
         """Tracks, and the molecules they would be a frame before their first and after the last."""

@@ -23,7 +23,7 @@ _RECORDS = "Records and results (*.json *.tif *.tiff)"
 
 
 class ResultFiles(QWidget):
-    """*Save results…*, *Export CSV…* and *Load recipe…*.
+    """*Save results…*, *Export…* and *Load recipe…*.
 
     Signals
     -------
@@ -49,7 +49,7 @@ class ResultFiles(QWidget):
             "the record of the run into a new folder.</qt>"
         )
         self.save_button.setEnabled(False)
-        self.export_button = QPushButton("Export CSV…")
+        self.export_button = QPushButton("Export…")
         self.export_button.setToolTip("<qt>Write the selected localizations as a table.</qt>")
         self.load_button = QPushButton("Load recipe")
         self.load_button.setToolTip("<qt>Show the settings of an earlier run, to repeat it.</qt>")

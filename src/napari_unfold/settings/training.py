@@ -11,9 +11,11 @@ from napari_unfold.settings.section import Section, setting
 LossName = Literal["reconstruction", "localization", "tolerant"]
 
 
+Method = Literal["schedules", "paper"]
+
 SceneName = Literal["filaments", "random", "clusters"]
 
-TRAINING_ITERATIONS = 100
+TRAINING_ITERATIONS = 50
 """Usual K of a training, whose time is proportional to it; learned steps need fewer."""
 
 
@@ -27,8 +29,15 @@ class Training(Section):
         "'localization' (molecules in the right pixel, as in the paper), or 'tolerant' (the same, "
         "but one pixel beside is nearly right).",
     )
+    method: Method = setting(
+        "schedules",
+        "Method",
+        "What is learned: 'schedules' (a few numbers tell how steps, weight and bend change over "
+        "the iterations, and steps suit every pixel), or 'paper' (each step by itself, one "
+        "weight).",
+    )
     outer_iterations: int = setting(
-        30,
+        60,
         "Learning steps",
         "Number of steps of the learning algorithm.",
         flag="--steps",
@@ -72,7 +81,7 @@ class Training(Section):
         le=1e6,
     )
     softness: float = setting(
-        0.5,
+        0.1,
         "Softness (ρ)",
         "Half width of the passage from an empty to a full pixel around the threshold, relative to "
         "it; small is sharp. Localization and tolerant loss.",

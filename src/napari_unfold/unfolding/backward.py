@@ -10,7 +10,7 @@ with a third of its memory and in less time; the operator is fixed.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -98,7 +98,7 @@ class _Unrolled(torch.autograd.Function):
             points = adjoint.again(first, last, x, previous, ctx.tick)
             for k in reversed(range(first, last)):
                 ctx.tick()
-                adjoint.step_back(k, *points.pop())
+                adjoint.step_back(k, points.pop())
         by_parameters = (adjoint.total.get(name) for name, _ in network.named_parameters())
         return (None, None, None, None, None, *by_parameters)
 
@@ -140,6 +140,15 @@ class _Coupling:
         return (1.0 - self.support).square_().mul_(self.by_support)
 
 
+class _Point(NamedTuple):
+    """Where an iteration came by: ``z``, ``t``, ``A z``, and what divides the gradient."""
+
+    z: torch.Tensor
+    t: torch.Tensor
+    light: torch.Tensor
+    curvature: torch.Tensor | None
+
+
 class _Adjoint:
     """Carries the gradient by ``x^(k+1)`` and ``x^k`` back to ``x^k`` and ``x^(k-1)``.
 
@@ -156,7 +165,7 @@ class _Adjoint:
     ) -> None:
         self.network, self.y, self.b, self.coupling = network, y, b, coupling
         self.steps: list[float] = network.step_sizes.tolist()
-        self.weight: float = network.weight.item()
+        self.weights = [network.weight_of(k).item() for k in range(len(self.steps))]
         self.by_x, self.by_previous = by_x, torch.zeros_like(by_x)
         self.total = {
             name: torch.zeros_like(parameter)
@@ -166,8 +175,8 @@ class _Adjoint:
 
     def again(
         self, first: int, last: int, x: torch.Tensor, previous: torch.Tensor, tick: Tick
-    ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Return ``z``, ``t`` and the light ``A z`` of some iterations."""
+    ) -> list[_Point]:
+        """Return where some iterations came by."""
         network, points = self.network, []
         for k in range(first, last):
             tick()
@@ -177,10 +186,13 @@ class _Adjoint:
             slope = network.penalty(k).gradient(z)
             if coupling := self.coupled(k):
                 slope.addcmul_(coupling.support, coupling.slope(z), value=-1.0)
-            t = z.sub(
-                slope.mul_(self.weight).add_(network.operator.adjoint(misfit)), alpha=self.steps[k]
-            )
-            points.append((z, t, light))
+            gradient = slope.mul_(self.weights[k]).add_(network.operator.adjoint(misfit))
+            curvature = None
+            if network.reserve_pixels is not None:
+                curvature = network.pixel_curvature(k, z, gradient, light, self.y, self.b)
+                gradient.div_(curvature)
+            t = z.sub(gradient, alpha=self.steps[k])
+            points.append(_Point(z, t, light, curvature))
             previous, x = x, smoothed_projection(t, network.projection_width)
         return points
 
@@ -188,25 +200,27 @@ class _Adjoint:
         """Return the coupling, if iteration `k` knows of it."""
         return self.coupling if self.coupling and k >= self.coupling.begins else None
 
-    def step_back(self, k: int, z: torch.Tensor, t: torch.Tensor, light: torch.Tensor) -> None:
+    def step_back(self, k: int, at: _Point) -> None:
         """Undo iteration `k` and collect its share of the gradient."""
         network, penalty, step = self.network, self.network.penalty(k), self.steps[k]
-        by_t = projection_slope(t, network.projection_width).mul_(self.by_x)
-        self.total["step_sizes"][k] = -_dot(by_t, z - t) / step
+        weight, z = self.weights[k], at.z
+        by_t = projection_slope(at.t, network.projection_width).mul_(self.by_x)
+        self.total["step_sizes"][k] = -_dot(by_t, z - at.t) / step
+        by_gradient = by_t if at.curvature is None else by_t / at.curvature
         slope, bend = penalty.gradient(z), penalty.curvature(z)
         if coupling := self.coupled(k):
             remitted = coupling.slope(z)
             slope.addcmul_(coupling.support, remitted, value=-1.0)
             bend.sub_(coupling.curvature(z))
-            coupling.by_support.addcmul_(by_t, remitted, value=step * self.weight)
-        self.total["weight"] -= step * _dot(by_t, slope)
+            coupling.by_support.addcmul_(by_gradient, remitted, value=step * weight)
+        self._collect(k, "weight", -step * _dot(by_gradient, slope))
         for name, by_parameter in penalty.gradient_by_parameters(z).items():
-            share = step * self.weight * _dot(by_t, by_parameter)
-            self.total[f"penalty_parameters.{name}"] -= share
-        # (1 - alpha D^2 F(z)) applied to the gradient by t
-        curvature = network.fidelity.curvature(light, self.y, self.b)
-        bent = network.operator.adjoint(network.operator.forward(by_t) * curvature)
-        bent.addcmul_(bend, by_t, value=self.weight)
+            share = step * weight * _dot(by_gradient, by_parameter)
+            self._collect(k, f"penalty_parameters.{name}", -share)
+        # (1 - alpha D^2 F(z) / d) applied to the gradient by t, from the left
+        curvature = network.fidelity.curvature(at.light, self.y, self.b)
+        bent = network.operator.adjoint(network.operator.forward(by_gradient) * curvature)
+        bent.addcmul_(bend, by_gradient, value=weight)
         by_z = by_t.sub_(bent, alpha=step)
         beta = inertia(k)
         self.by_x = self.by_previous.add_(by_z, alpha=1.0 + beta)
@@ -214,6 +228,15 @@ class _Adjoint:
         if coupling and k == coupling.begins:
             self.total["coupling"] += coupling.by_coupling()
             self.by_x += coupling.by_images()
+
+    def _collect(self, k: int, name: str, share: torch.Tensor) -> None:
+        """Add a derivative by the value that a parameter has in iteration `k`."""
+        key = name.rpartition(".")[2]
+        factors = self.network.schedules
+        if key in factors:
+            self.total[f"schedules.{key}"][k] = share * self.network.get_parameter(name)
+            share = share * factors[key][k]
+        self.total[name] += share
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

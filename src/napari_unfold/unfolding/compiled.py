@@ -46,24 +46,18 @@ zero, one, two = np.float32(0), np.float32(1), np.float32(2)
 
 
 class Terms(NamedTuple):
-    """The terms of the energy, as numbers.
+    """The terms of the energy that are the same in all iterations.
 
     Attributes
     ----------
-    kl, log_sum : bool
-        Kullback-Leibler instead of Gaussian fidelity; log-sum instead of l1 penalty.
-    weight, bend, width : float32
-        Regularisation weight, bend of the log-sum penalty, width of the smoothed projection.
-    l1_iterations : int
-        First iterations, with the l1 penalty.
+    kl : bool
+        Kullback-Leibler instead of Gaussian fidelity.
+    width : float32
+        Of the smoothed projection.
     """
 
     kl: bool
-    log_sum: bool
-    weight: np.float32
-    bend: np.float32
     width: np.float32
-    l1_iterations: int
 
 
 @jit
@@ -130,21 +124,22 @@ def descend(
     n: int,
     inertia: np.float32,
     step: np.float32,
-    nonconvex: bool,
-    terms: Terms,
+    weight: np.float32,
+    bend: np.float32,
+    width: np.float32,
 ) -> None:
     """Take one step and project; the new image takes the place of the previous one."""
-    inverse_width = one / terms.width
-    scaled_weight = terms.weight * terms.bend
+    inverse_width = one / width
+    scaled_weight = weight * bend
     for p in range(x.shape[0]):
         xs, ps = x[p, start : start + n], previous[p, start : start + n]
         gs, ls = gradient[p], lit[start : start + n]
         for m in range(n):
             z = xs[m] + inertia * (xs[m] - ps[m])
-            slope = scaled_weight / (max(z, zero) + terms.bend) if nonconvex else terms.weight
+            slope = scaled_weight / (max(z, zero) + bend) if bend > zero else weight
             t = ls[m] * (z - step * (gs[m] + slope))
             s = min(max(t * inverse_width, zero), one)
-            ps[m] = terms.width * s * s * (two - s) + max(t - terms.width, zero)
+            ps[m] = width * s * s * (two - s) + max(t - width, zero)
 
 
 @jit
@@ -227,6 +222,8 @@ def iterate(
     window: tuple[int, ...],
     steps: Floats,
     inertias: Floats,
+    weights: Floats,
+    bends: Floats,
     terms: Terms,
     lanes: int,
     stop: NDArray[np.bool_],
@@ -241,7 +238,8 @@ def iterate(
         How an axis of A spreads light.
     phases, window : tuple
         As long as a column and a row of `g`.
-    steps, inertias : array (K,)
+    steps, inertias, weights, bends : array (K,)
+        A bend of zero stands for the l1 norm.
     terms : Terms
     lanes : int
         Number of tiles.
@@ -272,7 +270,8 @@ def iterate(
                 for i in range(q):
                     spread(z[i], 0, n, g, phases, lanes, lines[i, start:])
                 spread(lines, start, n + margin, g, phases, width, flat_light[r * width + start :])
-        if k % CHECK_EVERY == 0:
+        # a weight that falls may let light into rows that went dark
+        if k % CHECK_EVERY == 0 or weights[k] < weights[k - 1]:
             low[:], high[:] = first, last
         lit_rows = np.nonzero(high > low)[0]
         if lit_rows.size == 0:
@@ -283,7 +282,6 @@ def iterate(
                 light[r, start:end], y[r, start:end], b[r, start:end],
                 inside[r, start:end], terms.kl, misfit[r, start:end],
             )  # fmt: skip
-        nonconvex = terms.log_sum and k >= terms.l1_iterations
         for r in range(rows):
             if high[r] <= low[r]:
                 continue
@@ -293,76 +291,8 @@ def iterate(
                 collect(lines[i, start:], lanes, g, window, gradient, 0, n)
                 descend(
                     x[r, i], previous[r, i], gradient, lit[r], start, n,
-                    inertia, steps[k], nonconvex, terms,
+                    inertia, steps[k], weights[k], bends[k], terms.width,
                 )  # fmt: skip
             low[r], high[r] = span_of_light(x[r], previous[r], low[r], high[r], lanes)
         x, previous = previous, x
     return x
-
-
-@jit
-def boxes_of(tiles: NDArray[np.int32]) -> Integers:
-    """Return the boxes ``(N, 6)`` around the numbers from 1 in ``(T, Y, X)``.
-
-    Columns: number, frame, first row, row after the last, first column, column after the last.
-    """
-    n = max(0, tiles.max())
-    boxes = np.zeros((n, 6), np.int64)
-    for t in range(tiles.shape[0]):
-        for r in range(tiles.shape[1]):
-            for c in range(tiles.shape[2]):
-                number = tiles[t, r, c]
-                if number > 0:
-                    box = boxes[number - 1]
-                    if box[0] == 0:
-                        box[0], box[1], box[2], box[4] = number, t, r, c
-                    box[3] = r + 1
-                    box[4], box[5] = min(box[4], c), max(box[5], c + 1)
-    return boxes
-
-
-@jit
-def cut(
-    y: Floats, b: Floats, tiles: NDArray[np.int32], boxes: Integers, reach: int
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Lay the tiles of a group beside each other.
-
-    Returns
-    -------
-    y, b, inside : array (Y + 2 reach, (X + 2 reach) * lanes)
-        Frames, background, and one within the frame.
-    lit : array (Y, X * lanes)
-        One where a tile may receive light.
-    """
-    lanes = boxes.shape[0]
-    height, width = (boxes[:, 3] - boxes[:, 2]).max(), (boxes[:, 5] - boxes[:, 4]).max()
-    lit = np.zeros((height, width * lanes), np.float32)
-    frames = np.zeros((height + 2 * reach, (width + 2 * reach) * lanes), np.float32)
-    background, inside = np.ones_like(frames), np.zeros_like(frames)
-    for lane in range(lanes):
-        number, t, top, _, left, _ = boxes[lane]
-        for r in range(max(0, top - reach), min(y.shape[1], top + height + reach)):
-            for c in range(max(0, left - reach), min(y.shape[2], left + width + reach)):
-                m = (c - left + reach) * lanes + lane
-                frames[r - top + reach, m] = y[t, r, c]
-                background[r - top + reach, m] = b[t, r, c]
-                inside[r - top + reach, m] = one
-                within = top <= r < top + height and left <= c < left + width
-                if within and tiles[t, r, c] == number:
-                    lit[r - top, (c - left) * lanes + lane] = one
-    return frames, background, inside, lit
-
-
-@jit
-def paste(x: Floats, tiles: NDArray[np.int32], boxes: Integers, out: Floats) -> None:
-    """Write the tiles of a group into the fine images ``(T, qY, qX)``."""
-    q, lanes = x.shape[1], boxes.shape[0]
-    for lane in range(lanes):
-        number, t, top, bottom, left, right = boxes[lane]
-        for r in range(top, bottom):
-            for c in range(left, right):
-                if tiles[t, r, c] == number:
-                    m = (c - left) * lanes + lane
-                    for i in range(q):
-                        for p in range(q):
-                            out[t, r * q + i, c * q + p] = x[r - top, i, p, m]

@@ -51,6 +51,16 @@ class Fidelity(ABC):
         """Return the derivative of `residual` by the light."""
 
     @abstractmethod
+    def expected_curvature(
+        self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what `curvature` is where the light explains the frame; positive.
+
+        A step by its inverse brings the light of a single pixel to where it belongs, from above
+        and from below.
+        """
+
+    @abstractmethod
     def safe_step(self, background_photons: float, weight: float) -> float:
         """Return the step with which an operator of norm one converges.
 

@@ -51,30 +51,33 @@ def iterates_in_place(
         Molecule image in photons per fine pixel.
     """
     steps = network.step_sizes.tolist()
-    weight = network.weight.item()
     width = network.projection_width
     operator = network.operator
-    early, late = (network.penalty(k).as_numbers() for k in (0, len(steps)))
     with torch.no_grad():
         x = torch.zeros_like(operator.adjoint(y))
         previous, z, scratch = (torch.zeros_like(x) for _ in range(3))
         remitted = None
         if supported is not None:
-            remitted = supported * (weight * network.molecule_photons)
+            remitted = supported * network.molecule_photons
         if start is not None:
             x.copy_(start[0])
             previous.copy_(start[1])
     for k in range(len(steps))[span]:
         step = steps[k]
         with torch.no_grad():
+            penalty, weight = network.penalty(k).as_numbers(), network.weight_of(k).item()
             torch.sub(x, previous, out=z).mul_(inertia(k)).add_(x)
-            misfit = network.fidelity.residual(operator.forward(z), y, b)
+            light = operator.forward(z)
+            misfit = network.fidelity.residual(light, y, b)
             gradient = operator.adjoint(misfit, out=previous)
             if remitted is not None:
                 torch.clamp(z, min=0.0, out=scratch).add_(network.molecule_photons)
-                gradient.sub_(torch.div(remitted, scratch, out=scratch))
-            penalty = early if k < network.l1_iterations else late
-            penalty.descend(z, step * weight, scratch)
+                gradient.sub_(torch.div(remitted, scratch, out=scratch), alpha=weight)
+            if network.reserve_pixels is None:
+                penalty.descend(z, step * weight, scratch)
+            else:
+                gradient.add_(penalty.gradient(z), alpha=weight)
+                gradient.div_(network.pixel_curvature(k, z, gradient, light, y, b))
             z.sub_(gradient, alpha=step)
             # smoothed projection: width s^2 (2 - s) up to the width, the identity beyond
             s = torch.mul(z, 1.0 / width, out=scratch).clamp_(0.0, 1.0)

@@ -15,6 +15,7 @@ from napari_unfold.unfolding.coupling import (
     support,
 )
 from napari_unfold.unfolding.fidelity import fidelity_named
+from napari_unfold.unfolding.metric import pixel_curvature
 from napari_unfold.unfolding.parameters import NetworkParameters
 from napari_unfold.unfolding.penalties.l1 import L1Penalty
 from napari_unfold.unfolding.penalty import Penalty, penalty_named
@@ -65,9 +66,13 @@ class UnfoldedNetwork(nn.Module):
         self.penalty_parameters = nn.ParameterDict(
             {name: learnable(value) for name, value in parameters.penalty_parameters.items()}
         )
+        self.schedules = nn.ParameterDict(
+            {name: learnable(factors) for name, factors in parameters.schedules.items()}
+        )
         self.coupling = learnable(parameters.coupling)
         self.iterations_alone = iterations_alone(parameters.iterations)
         self.molecule_photons = parameters.reference.molecule_photons
+        self.reserve_pixels = parameters.reserve_pixels
         self.l1_iterations = parameters.l1_iterations
         self.projection_width = parameters.projection_width_photons
 
@@ -75,13 +80,22 @@ class UnfoldedNetwork(nn.Module):
         """Return the penalty of iteration `k`."""
         if k < self.l1_iterations:
             return L1Penalty()
-        return self.penalty_class(**self.penalty_parameters)
+        return self.penalty_class(
+            **{name: self._scheduled(name, p, k) for name, p in self.penalty_parameters.items()}
+        )
+
+    def weight_of(self, k: int) -> torch.Tensor:
+        """Return the regularisation weight of iteration `k`."""
+        return self._scheduled("weight", self.weight, k)
+
+    def _scheduled(self, name: str, value: torch.Tensor, k: int) -> torch.Tensor:
+        return value * self.schedules[name][k] if name in self.schedules else value
 
     def energy(self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Energy of every frame, equation (7), with the penalty of the last iteration."""
-        penalty = self.penalty(len(self.step_sizes))
+        last = len(self.step_sizes) - 1
         misfit = self.fidelity.value(self.operator.forward(x), y, b)
-        return misfit + self.weight * penalty.value(x)
+        return misfit + self.weight_of(last) * self.penalty(last).value(x)
 
     def iterates(
         self, y: torch.Tensor, b: torch.Tensor, follows: torch.Tensor | None = None
@@ -129,14 +143,32 @@ class UnfoldedNetwork(nn.Module):
         What is `supported` by neighbouring frames is an image, or zero.
         """
         z = x + inertia(k) * (x - previous)
-        misfit = self.fidelity.residual(self.operator.forward(z), y, b)
+        light = self.operator.forward(z)
+        misfit = self.fidelity.residual(light, y, b)
         slope = self.penalty(k).gradient(z) - supported * remitted_slope(z, self.molecule_photons)
-        gradient = self.operator.adjoint(misfit) + self.weight * slope
+        gradient = self.operator.adjoint(misfit) + self.weight_of(k) * slope
+        if self.reserve_pixels is not None:
+            gradient = gradient / self.pixel_curvature(k, z, gradient, light, y, b)
         return smoothed_projection(z - self.step(k) * gradient, self.projection_width)
 
     def step(self, k: int) -> torch.Tensor:
         """Return the step size ``alpha_k``."""
         return self.step_sizes[k]
+
+    def pixel_curvature(
+        self,
+        k: int,
+        z: torch.Tensor,
+        gradient: torch.Tensor,
+        light: torch.Tensor,
+        y: torch.Tensor,
+        b: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return by what the gradient at `z` is divided before step `k`; see `unfolding.metric`."""
+        reserve = self.reserve_pixels if k else None
+        return pixel_curvature(
+            self.operator, self.fidelity, z, gradient, light, y, b, reserve, self.projection_width
+        )
 
     def forward(
         self, y: torch.Tensor, b: torch.Tensor, follows: torch.Tensor | None = None

@@ -61,6 +61,12 @@ class NetworkParameters(Section):
         Terms of the energy.
     step_sizes : list of float
         ``alpha_0 .. alpha_{K-1}``; their number is the number of iterations.
+    reserve_pixels : float, optional
+        If given, steps suit every pixel (`unfolding.metric`), and `step_sizes` are multiples of
+        them. Otherwise all pixels have the same steps, as in the paper.
+    schedules : dict of list of float
+        For "weight" and parameters of the penalty that are not the same in all iterations: K
+        factors by which they are multiplied.
     weight : float
         Regularisation weight lambda (in photons for the Gaussian fidelity, a number for KL).
     penalty_parameters : dict
@@ -80,6 +86,10 @@ class NetworkParameters(Section):
     fidelity: Fidelity
     penalty: Penalty
     step_sizes: list[Positive] = Field(min_length=1, max_length=5000)
+    reserve_pixels: Positive | None = None
+    schedules: dict[str, Annotated[list[Positive], Field(max_length=5000)]] = Field(
+        default_factory=dict
+    )
     weight: Positive
     penalty_parameters: dict[str, Positive] = Field(default_factory=dict)
     l1_iterations: int = Field(default=0, ge=0)
@@ -110,6 +120,11 @@ class NetworkParameters(Section):
                 f"the penalty '{self.penalty}' has the parameters {sorted(wanted)}, "
                 f"not {sorted(self.penalty_parameters)}"
             )
+        for name, factors in self.schedules.items():
+            if name not in {"weight", *wanted}:
+                raise ValueError(f"'{name}' cannot change from iteration to iteration")
+            if len(factors) != self.iterations:
+                raise ValueError(f"the schedule of '{name}' is not as long as the step sizes")
         return self
 
     @property
@@ -132,7 +147,7 @@ class NetworkParameters(Section):
         old = self.reference
         return self.model_copy(
             update={
-                "step_sizes": [c ** (2.0 - degree) * a for a in self.step_sizes],
+                "step_sizes": self._scaled_steps(c ** (2.0 - degree)),
                 "weight": c ** (degree - 1.0) * self.weight,
                 "penalty_parameters": penalty_named(self.penalty).rescaled(
                     self.penalty_parameters, c
@@ -147,6 +162,12 @@ class NetworkParameters(Section):
                 ),
             }
         )
+
+    def _scaled_steps(self, factor: float) -> list[float]:
+        """Return the steps times a factor, if they do not follow the data by themselves."""
+        if self.reserve_pixels is not None:
+            return self.step_sizes
+        return [factor * step for step in self.step_sizes]
 
     def for_data(self, data: Reference) -> NetworkParameters:
         """Return the parameters for other data.
@@ -164,7 +185,7 @@ class NetworkParameters(Section):
         )
         return same_brightness.model_copy(
             update={
-                "step_sizes": [steps * a for a in same_brightness.step_sizes],
+                "step_sizes": same_brightness._scaled_steps(steps),
                 "weight": weight,
                 "reference": data,
             }

@@ -34,12 +34,15 @@ class Learnable:
         Bounds within which it is learned.
     in_photons : bool
         All of them are in units of a typical molecule's photons, and change with the brightness.
+    early : float
+        By how much larger it begins in a network that has a value for every iteration.
     """
 
     classical: float
     lower: float
     upper: float
     in_photons: bool = True
+    early: float = 1.0
 
     def unit(self, molecule_photons: float) -> float:
         """Return the unit of the three numbers."""
@@ -47,10 +50,10 @@ class Learnable:
 
 
 def learnable(
-    *, classical: float, lower: float, upper: float, in_photons: bool = True
+    *, classical: float, lower: float, upper: float, in_photons: bool = True, early: float = 1.0
 ) -> dict[str, Learnable]:
     """Return the metadata of a field that is a positive parameter; see `Learnable`."""
-    return {_LEARNABLE: Learnable(classical, lower, upper, in_photons)}
+    return {_LEARNABLE: Learnable(classical, lower, upper, in_photons, early)}
 
 
 @dataclass(frozen=True)

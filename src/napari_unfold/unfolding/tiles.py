@@ -3,9 +3,9 @@
 What the first iteration leaves dark stays dark. The derivative of either fidelity grows with the
 light, so light that is placed anywhere makes every other place less attractive, and no penalty
 pulls harder than at zero: a fine pixel whose slope ``-A^T D'(0)`` does not exceed the weight of
-the penalty never receives light. (The one exception is light that the inertia makes negative, which
-is too little to matter; the tests compare all pixels.) The rest is cut into tiles that do not see
-each other, and each runs through the iterations by itself.
+the penalty, the lowest of all iterations, never receives light. (The one exception is light that
+the inertia makes negative, which is too little to matter; the tests compare all pixels.) The rest
+is cut into tiles that do not see each other, and each runs through the iterations by itself.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ def missing(network: UnfoldedNetwork) -> str:
         return "the Gaussian or the Kullback-Leibler fidelity"
     if not issubclass(network.penalty_class, L1Penalty | LogSumPenalty):
         return "the l1 or the log-sum penalty"
+    if network.reserve_pixels is not None:
+        return "the same steps for all pixels"
     if network.weight.dtype != torch.float32 or network.weight.device.type != "cpu":
         return "single precision on the CPU"
     return "" if find_spec("numba") else "numba, which is not installed"
@@ -109,7 +111,7 @@ def groups_of(boxes: Integers, upsampling: int) -> list[Integers]:
     Parameters
     ----------
     boxes : array (N, 6)
-        Columns as in `compiled.boxes_of`.
+        Columns as in `cutting.boxes_of`.
     upsampling : int
         Fine pixels per camera pixel.
     """
@@ -140,12 +142,12 @@ class _Work:
     """What the threads share: the frames, the network as arrays, and the image they write to."""
 
     def __init__(self, network: UnfoldedNetwork, y: Floats, b: Floats) -> None:
-        from napari_unfold.unfolding import compiled  # half a second, and only where it is used
+        # half a second, and only where they are used
+        from napari_unfold.unfolding import compiled, cutting
 
         operator = network.operator
         assert isinstance(operator, SeparableOperator)
-        late = network.penalty(len(network.step_sizes)).as_numbers()
-        self.compiled, self.y, self.b = compiled, y, b
+        self.compiled, self.cutting, self.y, self.b = compiled, cutting, y, b
         self.margin = max(1, round(MARGIN_SIGMA * operator.sigma_px))
         # odd, so that few shapes have to be compiled
         self.reach = math.ceil(REACH_SIGMA * operator.sigma_px) // 2 * 2 + 1
@@ -153,13 +155,16 @@ class _Work:
         self.phases, self.window = (0,) * operator.upsampling, (0,) * (2 * self.reach + 1)
         self.steps = network.step_sizes.detach().numpy()
         self.inertias = np.array([inertia(k) for k in range(len(self.steps))], np.float32)
+        count = range(len(self.steps))
+        penalties = [network.penalty(k).as_numbers() for k in count]
+        self.weights = np.array([network.weight_of(k).item() for k in count], np.float32)
+        # of the l1 norm it is infinite; the compiled form knows it by the number zero
+        self.bends = np.array(
+            [p.bend_photons if isinstance(p, LogSumPenalty) else 0.0 for p in penalties], np.float32
+        )
         self.terms = compiled.Terms(
             kl=isinstance(network.fidelity, KLFidelity),
-            log_sum=isinstance(late, LogSumPenalty),
-            weight=np.float32(network.weight.item()),
-            bend=np.float32(late.bend_photons if isinstance(late, LogSumPenalty) else 1.0),
             width=np.float32(network.projection_width),
-            l1_iterations=network.l1_iterations,
         )
         q = operator.upsampling
         self.slopes = np.empty_like(y)
@@ -175,19 +180,19 @@ class _Work:
 
     def cut(self) -> Integers:
         """Give every tile a number and return their boxes."""
-        lit = self.slopes > self.terms.weight * (1.0 - ROUNDING)
+        lit = self.slopes > self.weights.min() * (1.0 - ROUNDING)
         size = (1, 2 * self.margin + 1, 2 * self.margin + 1)
         within_frames = np.zeros((3, 3, 3), bool)
         within_frames[1] = True
         ndimage.label(ndimage.maximum_filter(lit, size), within_frames, output=self.tiles)
         self.tiles *= lit
-        return self.compiled.boxes_of(self.tiles)
+        return self.cutting.boxes_of(self.tiles)
 
     def iterate(self, group: Integers) -> None:
         """Run a group of tiles through all iterations."""
-        data = self.compiled.cut(self.y, self.b, self.tiles, group, self.reach)
+        data = self.cutting.cut(self.y, self.b, self.tiles, group, self.reach)
         x = self.compiled.iterate(
             *data, self.profile, self.phases, self.window, self.steps, self.inertias,
-            self.terms, len(group), self.stop,
+            self.weights, self.bends, self.terms, len(group), self.stop,
         )  # fmt: skip
-        self.compiled.paste(x, self.tiles, group, self.x)
+        self.cutting.paste(x, self.tiles, group, self.x)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,9 +47,3 @@ def sigma_of_point(point_energy: float) -> float:
     A Gaussian has ``1 / (4 pi sigma^2)``; the square of a pixel adds 1/12 to its variance.
     """
     return math.sqrt(max(1.0 / (4.0 * math.pi * point_energy) - 1.0 / 12.0, 0.01))
-
-
-def shadowing(presets: Iterable[Preset]) -> set[str]:
-    """Return the names that more than one preset has: the user's replaces the shipped one."""
-    counts = Counter(preset.name for preset in presets)
-    return {name for name, count in counts.items() if count > 1}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QWidget
 
 from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
-from napari_unfold.plugin.forms.preset_fit import misfit, shadowing
+from napari_unfold.plugin.forms.preset_fit import misfit
 from napari_unfold.plugin.forms.rows import (
     HINT_STYLE,
     WARNING_STYLE,
@@ -37,7 +37,6 @@ class RecipeForm(SettingsForm):
         self.psf_row.may_be_empty = True
         self.psf_row.editor.width_nm.native.setPlaceholderText("estimated")
         self._presets: dict[str, Preset] = {}
-        self._shadowing: set[str] = set()
         self._keep_presets(presets)
         self._build_method()
         self._build_advanced()
@@ -75,8 +74,8 @@ class RecipeForm(SettingsForm):
             "preset",
             "Preset",
             ChoiceEdit(choices=self._fitting),
-            "<qt>Learned parameters of the unfolded network. They are rescaled to the brightness "
-            "of your molecules.</qt>",
+            "<qt>Parameters of the unfolded network, tuned or learned, as its description says. "
+            "They are rescaled to the brightness of your molecules.</qt>",
         )
         self.upsampling_row = row_for("solver", "upsampling", fields["upsampling"])
         self.method = SectionForm("Method", [self.fidelity_row, self.preset_row])
@@ -142,23 +141,16 @@ class RecipeForm(SettingsForm):
 
     def _keep_presets(self, presets: list[Preset]) -> None:
         self._presets = {preset.name: preset for preset in presets}
-        self._shadowing = shadowing(presets)
 
     def _warning(self, preset: Preset) -> str:
-        said = []
-        if preset.name in self._shadowing:
-            said.append("This preset of yours replaces the shipped one of the same name.")
         pixel, psf = self.pixel_row.editor.value, self.psf_row.editor.value.get("psf_sigma_nm")
         known = isinstance(pixel, float) and isinstance(psf, float) and pixel > 0
-        said.append(
-            misfit(
-                preset,
-                self.fidelity_row.editor.value,
-                self.upsampling_row.editor.value,
-                psf / pixel if known else None,
-            )
+        return misfit(
+            preset,
+            self.fidelity_row.editor.value,
+            self.upsampling_row.editor.value,
+            psf / pixel if known else None,
         )
-        return " ".join(filter(None, said))
 
 
 def _provenance(preset: Preset) -> str:

@@ -25,6 +25,12 @@ class GaussianFidelity(Fidelity):
         del y, b
         return torch.ones_like(light)
 
+    def expected_curvature(
+        self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+    ) -> torch.Tensor:
+        """One everywhere."""
+        return self.curvature(light, y, b)
+
     def safe_step(self, background_photons: float, weight: float) -> float:
         """One: the gradient is Lipschitz with ``L = ||A||^2``."""
         del background_photons, weight

@@ -30,7 +30,7 @@ class KLFidelity(Fidelity):
 
     degree = 1.0
     classical_weight = 0.4
-    starting_weights = (0.4, 1.0, 2.0, 4.0, 8.0)
+    starting_weights = (0.1, 0.2, 0.4, 1.0, 2.0, 4.0, 8.0)
     starting_steps = (1.0, 3.0, 8.0)
 
     def value(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -46,6 +46,13 @@ class KLFidelity(Fidelity):
     def curvature(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``y / (A x + b)^2`` where there is light."""
         return y.clamp(min=0.0) * (light > 0) / (light.clamp(min=0.0) + b).square()
+
+    def expected_curvature(
+        self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor
+    ) -> torch.Tensor:
+        """``1 / (A x + b)``."""
+        del y
+        return 1.0 / (light.clamp(min=0.0) + b)
 
     def safe_step(self, background_photons: float, weight: float) -> float:
         """``b / (1 + lambda)``.

@@ -26,7 +26,9 @@ class LogSumPenalty(Penalty):
         p: where it bends, in the unit of x, positive.
     """
 
-    bend_photons: Value = field(metadata=learnable(classical=0.1, lower=1e-3, upper=1e2))
+    bend_photons: Value = field(
+        metadata=learnable(classical=0.1, lower=1e-3, upper=1e2, early=30.0)
+    )
 
     def value(self, x: torch.Tensor) -> torch.Tensor:
         """``sum phi(x_i)`` of every image."""
