@@ -330,15 +330,21 @@ def test_all_truth_dialects_are_understood(folder, tmp_path, run_cli):
         assert json.loads(said)["jaccard"] == 1.0
 
 
+# tests that run in the background, or after the terminal was closed, inherit signals to be ignored
+AS_IN_A_TERMINAL = (
+    "import signal as s; s.signal(s.SIGHUP, s.SIG_DFL); s.signal(s.SIGINT, s.default_int_handler)\n"
+)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.slow
 def test_interrupting_leaves_nothing_behind(folder, tmp_path, name):
     """Ctrl-C, or a request to end, while it works: status 130, one sentence, an empty folder."""
     process = subprocess.Popen(
         [
-            sys.executable, "-c", "from napari_unfold.cli import main; main()", "reconstruct",
-            str(folder / "cells.tif"), *PSF, "--preset", "none", "--iterations", "5000",
-            "--save-frames", "--out", str(tmp_path),
+            sys.executable, "-c", f"{AS_IN_A_TERMINAL}from napari_unfold.cli import main; main()",
+            "reconstruct", str(folder / "cells.tif"), *PSF, "--preset", "none",
+            "--iterations", "5000", "--save-frames", "--out", str(tmp_path),
         ],
         stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -389,7 +395,7 @@ def test_a_result_folder_holds_one_result(folder, tmp_path, run_cli):
     assert "frames.tif" in files
     run_cli(*common)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "localizations.csv", "reconstruction.tif", "run.json",
+        "localizations.csv", "reconstruction.png", "reconstruction.tif", "run.json",
     ]  # fmt: skip
 
 

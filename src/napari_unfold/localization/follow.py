@@ -38,7 +38,7 @@ WINDOW_BYTES = 2**28
 
 ROUNDS = 3
 
-MISTAKES = 6.5
+MISTAKES = 4.5
 """Variances of followed molecules rise by this times the crowding c, the molecules expected per
 ``4 pi sigma^2`` and frame: some rows of a track are another molecule's. Found on simulations of 0.3
 to 6 molecules per square micrometre that stay on for 1 to 20 frames."""
