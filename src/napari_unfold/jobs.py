@@ -118,8 +118,8 @@ Job: TypeAlias = Generator[Event, None, T]
 """Yields events and returns its result."""
 
 
-def run_to_end(job: Job[T], on_event: Callable[[Event], None] | None = None) -> T:
-    """Run a job to its end and return its result.
+def run_to_end(job: Generator[E, None, T], on_event: Callable[[E], None] | None = None) -> T:
+    """Run a job, or another generator, to its end and return its result.
 
     Parameters
     ----------

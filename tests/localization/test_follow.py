@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from napari_unfold.imaging.camera import CameraModel
+from napari_unfold.jobs import run_to_end
 from napari_unfold.localization.brightness import BrightnessPrior
 from napari_unfold.localization.follow import Chunk, Follower
 from napari_unfold.localization.localizer import Localizer
@@ -47,13 +48,7 @@ def chunks(molecules, n_frames, frames_each, lit=lambda frame: 1.0, seed=0):  # 
             for p in zip(*parts[start : start + frames_each], strict=True)
         )
         b = torch.full_like(y, BACKGROUND)
-        job = LOCALIZER(x, y, b, None, lit(start))
-        while True:
-            try:
-                next(job)
-            except StopIteration as end:
-                found = end.value
-                break
+        found = run_to_end(LOCALIZER(x, y, b, None, lit(start)))
         yield Chunk(LOCALIZER.frames(y, b, None, lit(start)), lit(start), found, b.numpy())
 
 
@@ -61,12 +56,7 @@ def followed(molecules, n_frames, frames_each=8, **more) -> pd.DataFrame:
     follower = Follower(LOCALIZER, 0.8)
     for chunk in chunks(molecules, n_frames, frames_each, **more):
         list(follower.push(chunk))
-    job = follower.finish()
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            return end.value
+    return run_to_end(follower.finish())
 
 
 def random_molecules(n, n_frames, on_frames, seed):

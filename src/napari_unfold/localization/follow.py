@@ -22,6 +22,7 @@ from napari_unfold.localization.cut_tracks import cut
 from napari_unfold.localization.join_tracks import join
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.localizer import Localizations, Localizer
+from napari_unfold.localization.model_selection import ModelSelection
 from napari_unfold.localization.refine_tracks import anchors_of_rows, fit_tracks, row_terms
 from napari_unfold.localization.row_knowledge import RowKnowledge, row_knowledge
 from napari_unfold.localization.staying import LIMITS
@@ -113,11 +114,14 @@ class Follower:
 
     def _decide(self, lookahead: int) -> Generator[float, None, None]:
         """Find the tracks of the window, and let all frames but the last ones go."""
+        if self._length == 0:
+            return
+        selection = self.localizer.selection(self._window(), self._chunks[-1].lit)
         if self._new:
-            yield from self._rounds()
+            yield from self._rounds(selection)
         self._new = 0
         if self._length > lookahead:
-            self._settle(self._length - lookahead)
+            self._settle(self._length - lookahead, selection)
 
     @property
     def _length(self) -> int:
@@ -147,23 +151,19 @@ class Follower:
 
         return replace(first, y=joined("y"), b=joined("b"), read_variance=joined("read_variance"))
 
-    def _selection(self) -> TrackSelection:
-        lit = self._chunks[-1].lit
-        return TrackSelection(self.localizer.selection(self._window(), lit), self.staying)
-
     def _density(self, tracks: Tracks) -> torch.Tensor:
         """Molecules per pixel and frame where the tracks are."""
         crowding = self.localizer.crowding_at(tracks.position)
         return crowding / (4.0 * math.pi * self.localizer.spot.sigma_px**2)
 
-    def _rounds(self) -> Generator[float, None, None]:
+    def _rounds(self, of_frames: ModelSelection) -> Generator[float, None, None]:
         tracks = self._tracks
         if tracks is None or len(tracks) == 0:
             return
         tracks = join(tracks, self._covariance, self._density(tracks), self.staying)
         for done in range(ROUNDS):
             before = (len(tracks), len(tracks.track))
-            selection = self._selection()
+            selection = TrackSelection(of_frames, self.staying)
             frames = selection.frames
             tracks = fit_tracks(tracks, frames)
             yield done / ROUNDS
@@ -183,11 +183,11 @@ class Follower:
                 break
         self._tracks = tracks
 
-    def _settle(self, n: int) -> None:
+    def _settle(self, n: int, of_frames: ModelSelection) -> None:
         """Let the first `n` frames of the window go."""
         tracks = self._tracks
         if tracks is not None and len(tracks):
-            selection = self._selection()
+            selection = TrackSelection(of_frames, self.staying)
             knowledge = _knowledge(tracks, selection.frames)
             self._write(tracks, knowledge, selection, n)
             self._tracks, self._covariance = _carried_on(tracks, knowledge, n)
@@ -200,7 +200,7 @@ class Follower:
         self, tracks: Tracks, knowledge: RowKnowledge, selection: TrackSelection, n: int
     ) -> None:
         """Keep the rows of the first `n` frames, and what is known of all tracks by now."""
-        evidence, _ = selection.evidence(tracks)
+        evidence = selection.evidence(tracks)
         molecules = tracks.molecules
         covariance = knowledge.of_tracks(tracks)
         variance = covariance.diagonal(dim1=1, dim2=2)

@@ -94,10 +94,9 @@ class TrackSelection:
         needless &= ~tracks.begun
         return tracks.select_rows(~(rows | needless[tracks.track])).without_empty()
 
-    def evidence(self, tracks: Tracks) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the evidence ``(N,)`` of every row, and whether it has no neighbours."""
-        evidence, _, lone = self._evidence(tracks)
-        return evidence, lone
+    def evidence(self, tracks: Tracks) -> torch.Tensor:
+        """Return the evidence ``(N,)`` of every row."""
+        return self._evidence(tracks)[0]
 
     def _evidence(self, tracks: Tracks) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return evidence, how much of it the prior on brightness makes, and which are alone."""

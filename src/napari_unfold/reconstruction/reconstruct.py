@@ -122,7 +122,7 @@ def reconstruct(
             except (MemoryError, RuntimeError) as error:
                 batch = yield from _smaller_batch(batch, setup, error)
                 continue
-            yield from translated(so_far.add(x, chunk), _silent)
+            yield from so_far.add(x, chunk)
             if out:
                 for image in _with_gaps(x, check, start, stop):
                     out.write(image)
@@ -196,10 +196,6 @@ def _finite(x: torch.Tensor) -> torch.Tensor:
         "Choose another preset",
         field="preset",
     )
-
-
-def _silent(share: float) -> None:
-    """Say nothing of the share of the work that is done; the caller may stop here."""
 
 
 def _with_gaps(

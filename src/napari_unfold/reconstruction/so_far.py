@@ -68,13 +68,13 @@ class SoFar:
         """Mean over the frames."""
         return np.asarray(self._light / self.done, dtype=np.float32)
 
-    def add(self, x: NDArray[np.float32], chunk: Chunk) -> Generator[float, None, None]:
-        """Take in the next frames; yields now and then the share of the work that is done."""
+    def add(self, x: NDArray[np.float32], chunk: Chunk) -> Job[None]:
+        """Take in the next frames."""
         self._light += x.sum(axis=0, dtype=np.float64)
         self._quality += chunk.found.quality
         self.done += len(x)
         self._unfinished = self._collected.push(chunk)
-        yield from _without_closing(self._unfinished)
+        yield from translated(_without_closing(self._unfinished), _silent)
         self._unfinished = None
 
     def finish(self) -> Job[Reconstruction]:

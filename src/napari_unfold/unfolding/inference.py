@@ -8,9 +8,11 @@ again in every iteration: on a CPU, allocating them anew costs more than computi
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 
 import torch
 
+from napari_unfold.jobs import run_to_end
 from napari_unfold.unfolding import tiles
 from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
 
@@ -169,14 +171,5 @@ def final_iterate(
     follows: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return ``x^K``, shape ``(..., qY, qX)``, without gradients; `tick` ever again meanwhile."""
-    work = unfold(network, y, b, follows)
-    try:
-        while True:
-            next(work)
-            if tick is not None:
-                tick()
-    except StopIteration as end:
-        x: torch.Tensor = end.value
-        return x
-    finally:
-        work.close()
+    with closing(unfold(network, y, b, follows)) as work:
+        return run_to_end(work, None if tick is None else lambda _: tick())
