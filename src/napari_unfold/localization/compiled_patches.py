@@ -203,6 +203,21 @@ def differentiate(
 
 
 @jit
+def room_for_light(patches: PatchArrays, splines: Splines, k: int) -> tuple[Floats, Floats]:
+    """Return the arrays `light_up` writes to, for `k` spots: profiles and light."""
+    pixels = patches.counts.shape[1]
+    profiles = np.empty((k, 4, splines.down.shape[1], int(np.sqrt(pixels))), np.float32)
+    return profiles, np.empty(pixels, np.float32)
+
+
+@jit
+def room_for_derivatives(patches: PatchArrays, k: int) -> tuple[Floats, Floats]:
+    """Return the arrays that `differentiate` overwrites, for `k` spots: Jacobian and scratch."""
+    pixels = patches.counts.shape[1]
+    return np.empty((3 * k, pixels), np.float32), np.empty((3, pixels), np.float32)
+
+
+@jit
 def losses(
     first: int,
     last: int,
@@ -213,9 +228,7 @@ def losses(
     out: Floats,
 ) -> None:
     """Write minus the log-probability ``(N,)`` of patches and their spots ``(N, k, 3)``."""
-    pixels, k = patches.counts.shape[1], spots.shape[1]
-    profiles = np.empty((k, 4, splines.down.shape[1], int(np.sqrt(pixels))), np.float32)
-    light = np.empty(pixels, np.float32)
+    profiles, light = room_for_light(patches, splines, spots.shape[1])
     for n in range(first, last):
         light_up(spots[n], n, patches, splines, profiles, light)
         out[n] = loss_of(spots[n], n, patches, prior, light)
@@ -233,10 +246,9 @@ def informations(
     matrices: Doubles,
 ) -> None:
     """Write minus the derivatives ``(N, 3 k)`` of the losses, and the Fisher information."""
-    pixels, k = patches.counts.shape[1], spots.shape[1]
-    profiles = np.empty((k, 4, splines.down.shape[1], int(np.sqrt(pixels))), np.float32)
-    light, jacobian = np.empty(pixels, np.float32), np.empty((3 * k, pixels), np.float32)
-    scratch = np.empty((3, pixels), np.float32)
+    k = spots.shape[1]
+    profiles, light = room_for_light(patches, splines, k)
+    jacobian, scratch = room_for_derivatives(patches, k)
     for n in range(first, last):
         light_up(spots[n], n, patches, splines, profiles, light)
         matrix = matrices[n]
@@ -263,11 +275,10 @@ def fit(
     out: Floats,
 ) -> None:
     """Move the spots ``(N, k, 3)`` to where the losses are least, and write those (N,)."""
-    pixels, k = patches.counts.shape[1], spots.shape[1]
-    profiles = np.empty((k, 4, splines.down.shape[1], int(np.sqrt(pixels))), np.float32)
-    trial_profiles = np.empty_like(profiles)
-    light, jacobian = np.empty(pixels, np.float32), np.empty((3 * k, pixels), np.float32)
-    trial_light, scratch = np.empty_like(light), np.empty((3, pixels), np.float32)
+    k = spots.shape[1]
+    profiles, light = room_for_light(patches, splines, k)
+    trial_profiles, trial_light = room_for_light(patches, splines, k)
+    jacobian, scratch = room_for_derivatives(patches, k)
     gradient, matrix = np.empty(3 * k), np.empty((3 * k, 3 * k))
     damped, step = np.empty_like(matrix), np.empty((3 * k, 1))
     trial = np.empty((k, 3), np.float32)

@@ -10,10 +10,10 @@ import numpy as np
 
 from napari_unfold.errors import InputError
 from napari_unfold.jobs import Job, Stage
-from napari_unfold.plugin.forms.editors import NumberEdit, PathEdit
-from napari_unfold.plugin.forms.layer_picker import layer_chooser
+from napari_unfold.plugin.forms.editors import NumberEdit
 from napari_unfold.plugin.forms.rows import Row, SectionForm
 from napari_unfold.plugin.forms.table_tasks import Run, Step, TaskResult
+from napari_unfold.plugin.forms.truth_rows import FILE, truth_rows
 from napari_unfold.plugin.table_layers import table_of_layer
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 TOLERANCES_NM = (50.0, 100.0, 250.0)
 COLORS = {"true": "#7dff7a", "missed": "#ffb000", "false": "#ff4fd8"}
-_FILE = "file"
 _USUAL_TOLERANCE_NM = 100.0
 
 
@@ -56,19 +55,10 @@ class EvaluateTask:
     tooltip = "Compare with the true molecules: scores, and what is true, missed and false"
 
     def __init__(self, viewer: ViewerModel) -> None:
-        from napari.layers import Points
-
-        self.truth_row = Row(
-            "evaluate.truth",
-            "Truth",
-            layer_chooser(viewer, Points, ("CSV file", _FILE)),
+        self.truth_row, self.file_row = truth_rows(
+            viewer,
             "<qt>The true molecules: a Points layer, such as that of a sample, or a table.</qt>",
-        )
-        self.file_row = Row(
-            "evaluate.truth_file",
-            "Truth file",
-            PathEdit(filter="Localizations (*.csv *.txt *.tsv)"),
-            "<qt>Localization table with frame, x and y of every true molecule.</qt>",
+            "evaluate.",
         )
         self.tolerance_row = Row(
             "evaluate.tolerance_nm",
@@ -103,7 +93,7 @@ class EvaluateTask:
                     "the distance is no positive number", "Enter it in nm", "evaluate.tolerance_nm"
                 )
             )
-        if self.truth_row.editor.value == _FILE and self.file_row.editor.value is None:
+        if self.truth_row.editor.value == FILE and self.file_row.editor.value is None:
             found.append(
                 InputError(
                     "the table of the true molecules is missing",
@@ -119,7 +109,7 @@ class EvaluateTask:
             raise error
         chosen = self.truth_row.editor.value
         truth: Path | pd.DataFrame = (
-            self.file_row.editor.value if chosen == _FILE else table_of_layer(chosen)
+            self.file_row.editor.value if chosen == FILE else table_of_layer(chosen)
         )
         asked = source.record.get("stack", {}).get("frames")
         frames = range(*asked) if asked else None
@@ -139,10 +129,10 @@ class EvaluateTask:
         return Run(_evaluated(table, truth, frames, tolerance), result)
 
     def _layers(self) -> list[Any]:
-        return [choice for choice in self.truth_row.editor.choices if choice != _FILE]
+        return [choice for choice in self.truth_row.editor.choices if choice != FILE]
 
     def _on_truth(self) -> None:
-        self.file_row.set_enabled(self.truth_row.editor.value == _FILE)
+        self.file_row.set_enabled(self.truth_row.editor.value == FILE)
 
 
 def coloured(

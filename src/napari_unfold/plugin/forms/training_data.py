@@ -9,9 +9,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unfold.errors import InputError
-from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
-from napari_unfold.plugin.forms.layer_picker import layer_chooser
+from napari_unfold.plugin.forms.editors import ChoiceEdit
 from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, SectionForm, message_label
+from napari_unfold.plugin.forms.truth_rows import FILE, truth_rows
 from napari_unfold.plugin.layers import table_of_points
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _HINTS: dict[Source, str] = {
     "truth": "The stack is learned from itself; the position of every molecule in it must be "
     "known.",
 }
-_FILE = "file"
 
 
 class TrainingData(QWidget):
@@ -57,8 +56,6 @@ class TrainingData(QWidget):
     changed = Signal()
 
     def __init__(self, viewer: ViewerModel, stack: StackPicker) -> None:
-        from napari.layers import Points
-
         super().__init__()
         self._stack = stack
         self.source_row = Row(
@@ -67,17 +64,9 @@ class TrainingData(QWidget):
             ChoiceEdit(choices=_SOURCES),
             "<qt>Where frames with known molecules come from.</qt>",
         )
-        self.truth_row = Row(
-            "truth",
-            "Truth",
-            layer_chooser(viewer, Points, ("CSV file", _FILE)),
+        self.truth_row, self.file_row = truth_rows(
+            viewer,
             "<qt>The true molecules of the stack: a Points layer, or a localization table.</qt>",
-        )
-        self.file_row = Row(
-            "truth_file",
-            "Truth file",
-            PathEdit(filter="Localizations (*.csv *.txt *.tsv)"),
-            "<qt>Localization table with frame, x and y of every true molecule.</qt>",
         )
         self.hint = message_label(HINT_STYLE)
         self.hint.show()
@@ -126,7 +115,7 @@ class TrainingData(QWidget):
 
     def check(self) -> None:
         """Raise an `InputError` if the truth is needed and not there."""
-        if self.source() == "truth" and self.truth_row.editor.value == _FILE:
+        if self.source() == "truth" and self.truth_row.editor.value == FILE:
             self._file()
 
     def reset_choices(self) -> None:
@@ -135,7 +124,7 @@ class TrainingData(QWidget):
 
     def _table(self, pixel_size_nm: float) -> pd.DataFrame:
         chosen = self.truth_row.editor.value
-        if chosen == _FILE:
+        if chosen == FILE:
             from napari_unfold.files.localizations import read_localizations
 
             return read_localizations(self._file(), pixel_size_nm=pixel_size_nm)
@@ -143,7 +132,7 @@ class TrainingData(QWidget):
         return table_of_points(data, meta)
 
     def _truth_row(self) -> Row:
-        return self.file_row if self.truth_row.editor.value == _FILE else self.truth_row
+        return self.file_row if self.truth_row.editor.value == FILE else self.truth_row
 
     def _propose_points(self) -> None:
         """Take the latest Points layer as truth unless a file was chosen."""
@@ -162,7 +151,7 @@ class TrainingData(QWidget):
         return path
 
     def _on_changed(self) -> None:
-        source, from_file = self.source(), self.truth_row.editor.value == _FILE
+        source, from_file = self.source(), self.truth_row.editor.value == FILE
         self.hint.setText(_HINTS[source])
         self._stack.setVisible(self.needs_stack())
         self.truth_section.setVisible(source == "truth")
