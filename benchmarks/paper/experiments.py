@@ -33,7 +33,7 @@ NOISE = 1.0
 BACKGROUNDS = {"low": 1.0, "medium": 5.0, "high": 20.0}
 SUMMED_FRAMES, DERIVED_SUM, ACTIVE_PER_FRAME = 10, 3, 20
 SPARSE_PIXELS, SPARSE_IMAGES = 4, 8
-TRAINING_IMAGES, TEST_IMAGES = 10, 40
+TRAINING_IMAGES, VALIDATION_IMAGES, TEST_IMAGES = 10, 6, 40
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Experiment:
     title : str
     training_operator, operator : SeparableOperator
         For the quarters that are learned from, and for the images of the test.
-    training, test : TrainingSet
+    training, validation, test : TrainingSet
     sparse_training : TrainingSet or None
         The very sparse set with which the paper had to train its l2 loss in experiment 1.
     molecule_photons, background_photons : float
@@ -55,6 +55,7 @@ class Experiment:
     training_operator: SeparableOperator
     operator: SeparableOperator
     training: TrainingSet
+    validation: TrainingSet
     test: TrainingSet
     sparse_training: TrainingSet | None
     molecule_photons: float
@@ -107,12 +108,14 @@ def simulated(seed: int) -> Experiment:
     training_operator, operator = _operators(2.5 / UPSAMPLING)
     sparse = _random_images(SPARSE_IMAGES, SPARSE_PIXELS, SPARSE_PIXELS, rng)
     dense = _random_images(TRAINING_IMAGES, 75, 150, rng)
+    more = _random_images(VALIDATION_IMAGES, 75, 150, rng)
     test = _random_images(25, 75, 150, of_test)
     return Experiment(
         title="1, simulated",
         training_operator=training_operator,
         operator=operator,
         training=_observe(_quarters(dense), training_operator, 0.0, False, rng),
+        validation=_observe(_quarters(more), training_operator, 0.0, False, rng),
         test=_observe(test, operator, 0.0, False, of_test),
         sparse_training=_observe(_quarters(sparse), training_operator, 0.0, False, rng),
         molecule_photons=150.0,
@@ -153,12 +156,15 @@ def isbi(noise: str, seed: int) -> Experiment:
         ]
     )
     poisson = noise != "gaussian"
-    learned = images[rng.choice(20, TRAINING_IMAGES, replace=False)]
+    order = rng.permutation(20)
+    learned = images[order[:TRAINING_IMAGES]]
+    checked = images[order[TRAINING_IMAGES : TRAINING_IMAGES + VALIDATION_IMAGES]]
     return Experiment(
         title="2, ISBI, Gaussian noise" if not poisson else f"2, ISBI, {noise} background",
         training_operator=training_operator,
         operator=operator,
         training=_observe(_quarters(learned), training_operator, background, poisson, rng),
+        validation=_observe(_quarters(checked), training_operator, background, poisson, rng),
         test=_observe(images[20 : 20 + TEST_IMAGES], operator, background, poisson, of_test),
         sparse_training=None,
         molecule_photons=190.0,
@@ -187,11 +193,13 @@ def long_on_time(summed: int, seed: int) -> Experiment:
     rng, of_test = np.random.default_rng((3, seed)), np.random.default_rng(3)
     background = BACKGROUNDS["medium"]
     learned, test = images(TRAINING_IMAGES, rng), images(TEST_IMAGES, of_test)
+    checked = images(VALIDATION_IMAGES, rng)
     return Experiment(
         title=f"3, long ON time, {summed} frames summed, medium background",
         training_operator=training_operator,
         operator=operator,
         training=_observe(_quarters(learned), training_operator, background, True, rng),
+        validation=_observe(_quarters(checked), training_operator, background, True, rng),
         test=_observe(test, operator, background, True, of_test),
         sparse_training=None,
         molecule_photons=150.0,

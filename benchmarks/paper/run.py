@@ -38,7 +38,7 @@ PAPER_ITERATIONS, SCHEDULE_ITERATIONS = 800, (50, 100)
 """Unfolded iterations: with the steps of the paper, the l1 norm needs many to become sparse."""
 
 ALL = (PAPER_ITERATIONS, *SCHEDULE_ITERATIONS)
-STEPS: dict[Method, int] = {"paper": 8, "schedules": 60}
+STEPS: dict[Method, int] = {"paper": 8, "schedules": 40}
 """Learning steps; those of the paper's method see all frames, those of ours eight."""
 
 SUPPORT = 0.01
@@ -107,10 +107,9 @@ def learn(experiment: Experiment, model: Model, seed: int) -> Trained:
         penalty=model.penalty,
         iterations=model.iterations,
     )
-    frames = experiment.training
+    learning, checking = experiment.training, experiment.validation
     if model.loss == "reconstruction" and experiment.sparse_training is not None:
-        frames = experiment.sparse_training
-    learning, checking = frames.split(0.2)
+        learning, checking = experiment.sparse_training.split(0.2)
     made = make_loss(Training(loss=model.loss), experiment.molecule_photons)
     trained: Trained = run_to_end(
         train(

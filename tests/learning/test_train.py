@@ -65,8 +65,9 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(
         operator, PHOTONS, 5.0, fidelity=fidelity, penalty=penalty, iterations=23
     ).model_copy(update={"coupling": coupling or 0.0})
     if varied:
-        steps = {"reserve_pixels": 0.4, "step_sizes": [0.8] * 23}
-        parameters = scheduled(parameters.model_copy(update=steps))
+        whitening = 0.2 if fidelity == "gaussian" else None
+        parameters = scheduled(parameters).model_copy(update={"whitening": whitening})
+        parameters.schedules["inertia"][5:] = np.linspace(0.9, 1.5, 18).tolist()
     gradients = []
     for any_run in (UnfoldedNetwork.forward, run):
         network = UnfoldedNetwork(operator, parameters, dtype=torch.float64)

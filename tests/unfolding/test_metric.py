@@ -3,22 +3,31 @@
 import pytest
 import torch
 
+from napari_unfold.imaging.convolution import along_both_axes
 from napari_unfold.imaging.forward import ForwardOperator, MeasuredOperator, SeparableOperator
 from napari_unfold.imaging.psf import MeasuredPSF
 from napari_unfold.settings.terms import FIDELITIES
 from napari_unfold.unfolding.fidelity import fidelity_named
 from napari_unfold.unfolding.metric import coarseness, pixel_curvature
+from napari_unfold.unfolding.whitening import whitening_kernel
 
 DOUBLE = torch.float64
 WIDTH = 1e-3
 GAUSSIAN = fidelity_named("gaussian")
 
 
-def curvature(operator: ForwardOperator, z, reserve, fidelity=GAUSSIAN, background=2.0):
+MOLECULE = 60.0
+
+
+def curvature(operator: ForwardOperator, z, reserve, fidelity=GAUSSIAN, **changes):
     light = operator.forward(z)
-    b = torch.full_like(light, background)
+    b = torch.full_like(light, 2.0)
+    known = {
+        "gradient": torch.ones_like(z), "faint_share": 1.0, "molecule_photons": MOLECULE,
+        "width_photons": WIDTH, **changes,
+    }  # fmt: skip
     return pixel_curvature(
-        operator, fidelity, z, torch.ones_like(z), light, 1.3 * light + b, b, reserve, WIDTH
+        operator, fidelity, z, light=light, y=1.3 * light + b, b=b, reserve_pixels=reserve, **known
     )
 
 
@@ -30,16 +39,22 @@ def sparse_image(shape, molecules, seed):
 
 
 @pytest.mark.parametrize("molecules", [1, 30, 2000])
-def test_no_change_of_the_lit_pixels_is_curved_more(molecules):
-    """``|A v|^2 <= sum d v^2``, which makes ``1 / d`` a step that lowers the energy."""
+@pytest.mark.parametrize("faint_share", [0.1, 1.0])
+@pytest.mark.parametrize("mu", [None, 0.02, 0.5])
+def test_no_change_of_the_lit_pixels_is_curved_more(molecules, faint_share, mu):
+    """``v A^T M A v <= sum d v^2``, which makes ``1 / d`` a step that lowers the energy."""
     operator = SeparableOperator((20, 16), 4, 1.1, dtype=DOUBLE)
     z = sparse_image((80, 64), molecules, seed=1)
-    d = curvature(operator, z, reserve=0.2)
+    z *= torch.rand(z.shape, generator=torch.Generator().manual_seed(2), dtype=DOUBLE)
+    d = curvature(operator, z, reserve=0.2, faint_share=faint_share, whitening=mu)
+    m = None if mu is None else whitening_kernel(operator, torch.tensor(mu, dtype=DOUBLE))
     for seed in range(20):
         noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
         v = noise * (z > 0)
-        for change in (v, v.abs()):  # all brighter is the worst there is
-            assert operator.forward(change).square().sum() <= (d * change.square()).sum()
+        for change in (v, v.abs(), z):  # all brighter is the worst there is without whitening
+            seen = operator.forward(change)
+            whitened = seen if m is None else along_both_axes(seen, m)
+            assert (seen * whitened).sum() <= (d * change.square()).sum()
 
 
 def test_dark_pixels_that_will_be_lit_count_as_lit():
@@ -48,9 +63,7 @@ def test_dark_pixels_that_will_be_lit_count_as_lit():
     dark = torch.zeros(96, 96, dtype=DOUBLE)
     gradient = torch.ones_like(dark)
     gradient[32:64, 32:64] = -1.0
-    light = operator.forward(dark)
-    args = (light, light + 2.0, light + 2.0, 1e-9, WIDTH)
-    d = pixel_curvature(operator, GAUSSIAN, dark, gradient, *args)
+    d = curvature(operator, dark, 1e-9, gradient=gradient)
     exact = operator.adjoint(operator.forward((gradient < 0).double()))
     assert (d >= 0.97 * exact)[gradient < 0].all()  # the corners of a patch are the worst
 
@@ -79,12 +92,12 @@ def test_counting_per_camera_pixel_is_the_formula(fidelity, shape):
     z = sparse_image((shape[0] * q, shape[1] * q), 40, seed=2)
     light = operator.forward(z)
     b = torch.full_like(light, 2.0)
-    y = 1.3 * light + b
     lit = torch.nn.functional.avg_pool2d((z > 0).double()[None], q)[0]
     spread = torch.kron(lit, torch.ones(q, q, dtype=DOUBLE))
-    seen = operator.adjoint(term.expected_curvature(light, y, b) * (operator.forward(spread) + 0.5))
+    expected = term.expected_curvature(light, 1.3 * light + b, b)
+    seen = operator.adjoint(expected * (operator.forward(spread) + 0.5))
     wanted = coarseness(operator) * torch.nn.functional.avg_pool2d(seen[None], q)[0]
-    found = pixel_curvature(operator, term, z, torch.ones_like(z), light, y, b, 0.5, WIDTH)
+    found = curvature(operator, z, 0.5, term)
     torch.testing.assert_close(found, torch.kron(wanted, torch.ones(q, q, dtype=DOUBLE)))
 
 

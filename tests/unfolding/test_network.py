@@ -44,11 +44,13 @@ def a_network(operator, fidelity, penalty, iterations, photons=40.0, background=
     return UnfoldedNetwork(operator, parameters, dtype=DOUBLE), parameters
 
 
-def varied_parameters(penalty, iterations):
-    """Return steps that suit every pixel, and a weight and a bend for every iteration."""
-    names = ("weight", *penalty_named(penalty).learnables())
+def varied_parameters(fidelity, penalty, iterations):
+    """Return steps that suit every pixel, and a weight, inertia and bend for every iteration."""
+    names = ("weight", "inertia", *penalty_named(penalty).learnables())
     return {
         "reserve_pixels": 0.7,
+        "whitening": 0.2 if fidelity == "gaussian" else None,
+        "faint_share": 0.3,
         "step_sizes": np.linspace(1.2, 0.6, iterations).tolist(),
         "schedules": {
             name: np.geomspace(1.0 + i, 0.5, iterations).tolist() for i, name in enumerate(names)
@@ -66,7 +68,7 @@ def test_the_inertia_of_chambolle_and_dossal():
 )
 def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, penalty, varied):
     operator, y, b = a_problem(shape=(4, 4), photons=55.0)
-    changes = varied_parameters(penalty, 4) if varied else {}
+    changes = varied_parameters(fidelity, penalty, 4) if varied else {}
     changes.pop("reserve_pixels", None)  # the steps that suit every pixel are held fixed
     if varied:
         changes["step_sizes"] = [0.01, 0.03, 0.02, 0.01]
@@ -77,6 +79,8 @@ def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, p
     learned = {n: v for n, v in network.named_parameters() if n != "threshold"}
     of_penalty = {f"penalty_parameters.{name}" for name in network.penalty_class.learnables()}
     schedules = {f"schedules.{name}" for name in changes.get("schedules", ())}
+    if changes.get("whitening"):
+        schedules.add("whitening")
     assert set(learned) == {"step_sizes", "weight", "coupling"} | of_penalty | schedules
 
     def run(y, *values):
@@ -92,7 +96,7 @@ def test_the_output_is_differentiable_in_all_parameters_and_the_data(fidelity, p
 @pytest.mark.parametrize(("fidelity", "penalty"), CASES)
 def test_the_fast_form_gives_the_same_iterates(fidelity, penalty, varied):
     operator, y, b = a_problem(shape=(9, 80), q=3)
-    changes = varied_parameters(penalty, 40) if varied else {}
+    changes = varied_parameters(fidelity, penalty, 40) if varied else {}
     network, _ = a_network(operator, fidelity, penalty, 40, **changes)
     with torch.no_grad():
         reference = [x.clone() for x in network.iterates(y, b)]
@@ -108,7 +112,7 @@ def test_the_fast_form_gives_the_same_iterates(fidelity, penalty, varied):
 def test_scale_equivariance_is_exact(fidelity, penalty, c, varied):
     """Rescaled parameters turn c times the light into c times the image."""
     operator, y, b = a_problem()
-    changes = varied_parameters(penalty, 60) if varied else {}
+    changes = varied_parameters(fidelity, penalty, 60) if varied else {}
     network, parameters = a_network(operator, fidelity, penalty, 60, **changes)
     scaled = UnfoldedNetwork(operator, parameters.rescaled(c), dtype=DOUBLE)
     with torch.no_grad():

@@ -39,11 +39,15 @@ def a_network(
         operator, PHOTONS, BACKGROUND,
         fidelity=fidelity, penalty=penalty, iterations=iterations, weight=share,
     )  # fmt: skip
-    if varied:  # weight and bend that change
+    if varied:  # weight, inertia and bend that change, steps that suit every pixel
         changing = np.geomspace(2.0, 0.7, iterations).tolist()
+        names = ("weight", "inertia", *parameters.penalty_parameters)
         parameters = parameters.model_copy(
             update={
-                "schedules": dict.fromkeys(("weight", *parameters.penalty_parameters), changing),
+                "schedules": dict.fromkeys(names, changing),
+                "reserve_pixels": 0.3,
+                "faint_share": 0.2,
+                "step_sizes": np.geomspace(0.9, 1.2, iterations).tolist(),
             }
         )
     return UnfoldedNetwork(operator, parameters)

@@ -6,15 +6,17 @@ import math
 from collections.abc import Generator
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 
-from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.imaging.forward import ForwardOperator, SeparableOperator
 from napari_unfold.jobs import Event, Note, Progress, Stage, in_background
 from napari_unfold.learning.appraisal import Judge, TrainingSet, appraise, unfold, worth
 from napari_unfold.learning.losses import Loss
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.fidelity import fidelity_named
+from napari_unfold.unfolding.metric import FAINT_SHARES
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
 
@@ -47,10 +49,19 @@ def best_start(
     few = training[:FRAMES]
     best, best_worth = like, -math.inf
     fidelity = fidelity_named(like.fidelity)
-    steps = fidelity.starting_steps if like.reserve_pixels is None else (1.0,)
-    points = list(product(fidelity.starting_weights, steps))
-    for i, (weight, multiple) in enumerate(points):
-        trial = _classical(operator, like, weight, multiple)
+    kinds: list[dict[str, Any]]
+    if like.reserve_pixels is None:
+        kinds = [{"multiple": multiple} for multiple in fidelity.starting_steps]
+    else:
+        gaussian = isinstance(operator, SeparableOperator)
+        whitenings = (None, *(fidelity.whitenings if gaussian else ()))
+        kinds = [
+            {"faint_share": share, "whitening": mu}
+            for share, mu in product(FAINT_SHARES, whitenings)
+        ]
+    points = list(product(fidelity.starting_weights, kinds))
+    for i, (weight, kind) in enumerate(points):
+        trial = _classical(operator, like, weight, **kind)
         network = UnfoldedNetwork(operator, trial, dtype=few.y.dtype, device=few.y.device)
         x = yield from in_background(partial(unfold, network, few))
         for share in THRESHOLDS:
@@ -68,11 +79,16 @@ def best_start(
 
 
 def _classical(
-    operator: ForwardOperator, like: NetworkParameters, weight: float, multiple: float
+    operator: ForwardOperator,
+    like: NetworkParameters,
+    weight: float,
+    multiple: float = 1.0,
+    **changes: float | None,
 ) -> NetworkParameters:
     """Classical parameters with another weight, and steps of a multiple of the safe ones.
 
-    Where steps suit every pixel, they and the schedules stay as they are.
+    Where steps suit every pixel, they and the schedules stay as they are, and other `changes` are
+    made.
     """
     classical = classical_parameters(
         operator,
@@ -84,6 +100,6 @@ def _classical(
         weight=weight,
     )
     if like.reserve_pixels is not None:
-        return like.model_copy(update={"weight": classical.weight})
+        return like.model_copy(update={"weight": classical.weight, **changes})
     steps = [multiple * step for step in classical.step_sizes]
     return classical.model_copy(update={"step_sizes": steps})

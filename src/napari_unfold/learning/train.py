@@ -174,6 +174,7 @@ def learned_parameters(network: UnfoldedNetwork, start: NetworkParameters) -> Ne
             "threshold_photons": network.threshold.item(),
             "penalty_parameters": {n: p.item() for n, p in network.penalty_parameters.items()},
             "coupling": network.coupling.item(),
+            "whitening": None if network.whitening is None else network.whitening.item(),
             "schedules": {n: p.tolist() for n, p in network.schedules.items()},
         }
     )

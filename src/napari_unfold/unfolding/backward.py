@@ -21,7 +21,7 @@ from napari_unfold.unfolding.coupling import (
     support,
 )
 from napari_unfold.unfolding.inference import Tick, coupled_iterates
-from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
+from napari_unfold.unfolding.network import LARGEST_INERTIA, UnfoldedNetwork, inertia
 from napari_unfold.unfolding.projection import projection_slope, smoothed_projection
 
 
@@ -141,8 +141,12 @@ class _Coupling:
 
 
 class _Point(NamedTuple):
-    """Where an iteration came by: ``z``, ``t``, ``A z``, and what divides the gradient."""
+    """Where an iteration came by.
 
+    ``x - x_previous``, ``z``, ``t``, ``A z``, and what divides the gradient.
+    """
+
+    moved: torch.Tensor
     z: torch.Tensor
     t: torch.Tensor
     light: torch.Tensor
@@ -180,9 +184,10 @@ class _Adjoint:
         network, points = self.network, []
         for k in range(first, last):
             tick()
-            z = torch.add(x, x - previous, alpha=inertia(k))
+            moved = x - previous
+            z = torch.add(x, moved, alpha=network.inertia_number(k))
             light = network.operator.forward(z)
-            misfit = network.fidelity.residual(light, self.y, self.b)
+            misfit = network.whitened(network.fidelity.residual(light, self.y, self.b))
             slope = network.penalty(k).gradient(z)
             if coupling := self.coupled(k):
                 slope.addcmul_(coupling.support, coupling.slope(z), value=-1.0)
@@ -192,7 +197,7 @@ class _Adjoint:
                 curvature = network.pixel_curvature(k, z, gradient, light, self.y, self.b)
                 gradient.div_(curvature)
             t = z.sub(gradient, alpha=self.steps[k])
-            points.append(_Point(z, t, light, curvature))
+            points.append(_Point(moved, z, t, light, curvature))
             previous, x = x, smoothed_projection(t, network.projection_width)
         return points
 
@@ -219,15 +224,29 @@ class _Adjoint:
             self._collect(k, f"penalty_parameters.{name}", -share)
         # (1 - alpha D^2 F(z) / d) applied to the gradient by t, from the left
         curvature = network.fidelity.curvature(at.light, self.y, self.b)
-        bent = network.operator.adjoint(network.operator.forward(by_gradient) * curvature)
+        seen = network.operator.forward(by_gradient)
+        if network.whitening is not None:
+            self.total["whitening"] -= step * self.by_whitening(seen, at.light)
+        bent = network.operator.adjoint(network.whitened(seen) * curvature)
         bent.addcmul_(bend, by_gradient, value=weight)
         by_z = by_t.sub_(bent, alpha=step)
-        beta = inertia(k)
+        beta = network.inertia_number(k)
+        if "inertia" in network.schedules and beta < LARGEST_INERTIA:
+            self.total["schedules.inertia"][k] = inertia(k) * _dot(by_z, at.moved)
         self.by_x = self.by_previous.add_(by_z, alpha=1.0 + beta)
         self.by_previous = by_z.mul_(-beta)
         if coupling and k == coupling.begins:
             self.total["coupling"] += coupling.by_coupling()
             self.by_x += coupling.by_images()
+
+    def by_whitening(self, seen: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of ``seen . M r`` by the parameter of ``M``."""
+        network = self.network
+        assert network.whitening is not None
+        residual = network.fidelity.residual(light, self.y, self.b)
+        with torch.enable_grad():
+            product = (seen * network.whitened(residual)).sum()
+        return torch.autograd.grad(product, network.whitening)[0]
 
     def _collect(self, k: int, name: str, share: torch.Tensor) -> None:
         """Add a derivative by the value that a parameter has in iteration `k`."""

@@ -14,104 +14,26 @@ to the compiler, which unrolls the loops over them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias, TypeVar
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float32]
-Integers: TypeAlias = NDArray[np.int64]
+from napari_unfold.unfolding.compiled_lines import (
+    Floats,
+    Integers,
+    Terms,
+    collect,
+    extrapolate,
+    jit,
+    one,
+    project,
+    residual,
+    spread,
+    zero,
+)
+from napari_unfold.unfolding.compiled_metric import count, curve, descend_by_pixel
 
 CHECK_EVERY = 4
 """Iterations after which rows that went dark are looked at again; light may return so much late."""
-
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def jit(function: Function) -> Function:
-    """Compile a function when it is first called; later runs find it on disk."""
-    return numba.njit(  # type: ignore[no-any-return]
-        # liberties that leave the order of sums alone
-        fastmath={"contract", "nsz", "nnan", "ninf"},
-        nogil=True,
-        error_model="numpy",
-        cache=True,
-    )(function)
-
-
-unsigned = np.uintp
-zero, one, two = np.float32(0), np.float32(1), np.float32(2)
-
-
-class Terms(NamedTuple):
-    """The terms of the energy that are the same in all iterations.
-
-    Attributes
-    ----------
-    kl : bool
-        Kullback-Leibler instead of Gaussian fidelity.
-    width : float32
-        Of the smoothed projection.
-    """
-
-    kl: bool
-    width: np.float32
-
-
-@jit
-def extrapolate(
-    x: Floats, previous: Floats, start: int, n: int, inertia: np.float32, z: Floats
-) -> None:
-    """``z = x + beta (x - x_previous)`` for `n` numbers of a camera row from `start` on."""
-    for i in range(x.shape[0]):
-        for p in range(x.shape[1]):
-            xs, ps, zs = x[i, p, start : start + n], previous[i, p, start : start + n], z[i, p]
-            for m in range(n):
-                zs[m] = xs[m] + inertia * (xs[m] - ps[m])
-
-
-@jit
-def spread(
-    fine: Floats, start: int, n: int, g: Floats, phases: tuple[int, ...], shift: int, light: Floats
-) -> None:
-    """Blur and sum `q` lines of fine pixels into camera pixels `shift` numbers apart."""
-    length = unsigned(fine.shape[1])
-    flat = fine.reshape(-1)[start:]
-    for d in range(g.shape[1]):
-        target = light[d * shift : d * shift + n]
-        for m in range(unsigned(n)):
-            total = target[m]
-            for p in range(unsigned(len(phases))):
-                total += g[p, d] * flat[p * length + m]
-            target[m] = total
-
-
-@jit
-def collect(
-    light: Floats, shift: int, g: Floats, window: tuple[int, ...], fine: Floats, start: int, n: int
-) -> None:
-    """Apply the transpose of `spread`; `fine` is overwritten."""
-    stride = unsigned(shift)
-    for p in range(fine.shape[0]):
-        line, weights = fine[p, start : start + n], g[p]
-        for m in range(unsigned(n)):
-            total = zero
-            for d in range(unsigned(len(window))):
-                total += weights[d] * light[d * stride + m]
-            line[m] = total
-
-
-@jit
-def residual(light: Floats, y: Floats, b: Floats, inside: Floats, kl: bool, out: Floats) -> None:
-    """Write the derivative of the fidelity by the light, nothing outside the frame."""
-    if kl:
-        for m in range(light.shape[0]):
-            out[m] = inside[m] * (one - max(y[m], zero) / (max(light[m], zero) + b[m]))
-    else:
-        for m in range(light.shape[0]):
-            out[m] = inside[m] * (light[m] + b[m] - y[m])
 
 
 @jit
@@ -138,8 +60,7 @@ def descend(
             z = xs[m] + inertia * (xs[m] - ps[m])
             slope = scaled_weight / (max(z, zero) + bend) if bend > zero else weight
             t = ls[m] * (z - step * (gs[m] + slope))
-            s = min(max(t * inverse_width, zero), one)
-            ps[m] = width * s * s * (two - s) + max(t - width, zero)
+            ps[m] = project(t, width, inverse_width)
 
 
 @jit
@@ -251,7 +172,13 @@ def iterate(
     x = np.zeros((rows, q, q, lit.shape[1]), np.float32)
     previous = np.zeros_like(x)
     z = np.zeros(x.shape[1:], np.float32)
-    gradient = np.zeros(x.shape[2:], np.float32)
+    by_pixel = terms.reserve >= zero
+    gradient = np.zeros_like(x) if by_pixel else np.zeros_like(x[:1])
+    counted, seen = np.zeros_like(lit), np.zeros_like(y if by_pixel else y[:1])
+    line = np.zeros((1, width), np.float32)
+    even = np.zeros((1, g.shape[1]), np.float32)
+    for p in range(q):
+        even[0] += g[p] / np.float32(q)
     lines = np.zeros((q, width), np.float32)
     light, misfit = np.zeros_like(y), np.zeros_like(y)
     flat_light, flat_misfit = light.reshape(-1), misfit.reshape(-1)
@@ -276,23 +203,48 @@ def iterate(
         lit_rows = np.nonzero(high > low)[0]
         if lit_rows.size == 0:
             continue
+        top, bottom = lit_rows[0], lit_rows[-1] + 1
         start, end = low.min() * lanes, high.max() * lanes + margin
-        for r in range(lit_rows[0], lit_rows[-1] + 1 + 2 * reach):
+        for r in range(top, bottom + 2 * reach):
             residual(
                 light[r, start:end], y[r, start:end], b[r, start:end],
                 inside[r, start:end], terms.kl, misfit[r, start:end],
             )  # fmt: skip
-        for r in range(rows):
-            if high[r] <= low[r]:
-                continue
+        counted[:] = zero
+        for r in range(top, bottom):
             start, n = low[r] * lanes, (high[r] - low[r]) * lanes
+            if n <= 0:
+                continue
             collect(flat_misfit[r * width + start :], width, g, window, lines, start, n + margin)
             for i in range(q):
-                collect(lines[i, start:], lanes, g, window, gradient, 0, n)
-                descend(
-                    x[r, i], previous[r, i], gradient, lit[r], start, n,
-                    inertia, steps[k], weights[k], bends[k], terms.width,
-                )  # fmt: skip
+                slope = gradient[r, i, :, start:] if by_pixel else gradient[0, 0]
+                collect(lines[i, start:], lanes, g, window, slope, 0, n)
+                if by_pixel:
+                    count(
+                        x[r, i], previous[r, i], gradient[r, i], lit[r], start, n,
+                        inertia, weights[k], bends[k], terms, counted[r, start:],
+                    )  # fmt: skip
+                else:
+                    descend(
+                        x[r, i], previous[r, i], slope, lit[r], start, n,
+                        inertia, steps[k], weights[k], bends[k], terms.width,
+                    )  # fmt: skip
+        if by_pixel:
+            dark = terms.reserve
+            if k == 0:
+                counted[:], dark = zero, np.float32(q * q)
+            curve(
+                counted, light, b, inside, even, window, (top, bottom), lanes, dark, terms,
+                (seen, line),
+            )  # fmt: skip
+            for r in range(top, bottom):
+                start, n = low[r] * lanes, (high[r] - low[r]) * lanes
+                for i in range(q):
+                    descend_by_pixel(
+                        x[r, i], previous[r, i], gradient[r, i], lit[r], counted[r], start, n,
+                        inertia, steps[k], k == 0, terms,
+                    )  # fmt: skip
+        for r in range(top, bottom):
             low[r], high[r] = span_of_light(x[r], previous[r], low[r], high[r], lanes)
         x, previous = previous, x
     return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.unfolding.compiled import Floats, Integers, jit, one
+from napari_unfold.unfolding.compiled_lines import Floats, Integers, jit, one
 
 
 @jit

@@ -31,12 +31,16 @@ class Fidelity(ABC):
         Fractions of `largest_weight` from which learning may start.
     starting_steps : tuple of float
         Multiples of `safe_step` from which learning may start.
+    whitenings : tuple of float
+        Whitenings of the misfit (`unfolding.whitening`) from which learning may start, beside none;
+        empty where it cannot be whitened.
     """
 
     degree: ClassVar[float]
     classical_weight: ClassVar[float] = 0.3
-    starting_weights: ClassVar[tuple[float, ...]] = (0.05, 0.1, 0.3, 0.6)
+    starting_weights: ClassVar[tuple[float, ...]] = (0.05, 0.1, 0.3, 0.6, 1.0)
     starting_steps: ClassVar[tuple[float, ...]] = (1.0,)
+    whitenings: ClassVar[tuple[float, ...]] = ()
 
     @abstractmethod
     def value(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

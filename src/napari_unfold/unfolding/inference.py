@@ -12,9 +12,10 @@ from contextlib import closing
 
 import torch
 
+from napari_unfold.imaging.convolution import along_both_axes
 from napari_unfold.jobs import run_to_end
 from napari_unfold.unfolding import tiles
-from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
+from napari_unfold.unfolding.network import UnfoldedNetwork
 
 State = tuple[torch.Tensor, torch.Tensor]
 """``x^k`` and ``x^(k-1)``."""
@@ -58,6 +59,7 @@ def iterates_in_place(
     with torch.no_grad():
         x = torch.zeros_like(operator.adjoint(y))
         previous, z, scratch = (torch.zeros_like(x) for _ in range(3))
+        kernel = network.whitening_kernel()
         remitted = None
         if supported is not None:
             remitted = supported * network.molecule_photons
@@ -68,9 +70,11 @@ def iterates_in_place(
         step = steps[k]
         with torch.no_grad():
             penalty, weight = network.penalty(k).as_numbers(), network.weight_of(k).item()
-            torch.sub(x, previous, out=z).mul_(inertia(k)).add_(x)
+            torch.sub(x, previous, out=z).mul_(network.inertia_number(k)).add_(x)
             light = operator.forward(z)
             misfit = network.fidelity.residual(light, y, b)
+            if kernel is not None:
+                misfit = along_both_axes(misfit, kernel)
             gradient = operator.adjoint(misfit, out=previous)
             if remitted is not None:
                 torch.clamp(z, min=0.0, out=scratch).add_(network.molecule_photons)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from napari_unfold.imaging.forward import ForwardOperator
+from napari_unfold.errors import InputError
+from napari_unfold.imaging.convolution import along_both_axes
+from napari_unfold.imaging.forward import ForwardOperator, SeparableOperator
 from napari_unfold.unfolding.coupling import (
     iterations_alone,
     light_of_neighbours,
@@ -20,9 +22,13 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 from napari_unfold.unfolding.penalties.l1 import L1Penalty
 from napari_unfold.unfolding.penalty import Penalty, penalty_named
 from napari_unfold.unfolding.projection import smoothed_projection
+from napari_unfold.unfolding.whitening import whitening_kernel
 
 CHAMBOLLE_DOSSAL = 3.0
 """The constant ``a > 2`` of the inertial sequence ``beta_k = (k - 1) / (k + a)``."""
+
+LARGEST_INERTIA = 0.98
+"""With one, an oscillation would never die away."""
 
 
 def inertia(k: int) -> float:
@@ -73,6 +79,16 @@ class UnfoldedNetwork(nn.Module):
         self.iterations_alone = iterations_alone(parameters.iterations)
         self.molecule_photons = parameters.reference.molecule_photons
         self.reserve_pixels = parameters.reserve_pixels
+        self.faint_share = parameters.faint_share
+        self.whitening: nn.Parameter | None = None
+        if parameters.whitening is not None:
+            if not isinstance(operator, SeparableOperator):
+                raise InputError(
+                    "these learned parameters whiten the misfit, which needs a Gaussian PSF",
+                    "Choose another preset, or state the width of the PSF instead of an image",
+                    field="optics.psf",
+                )
+            self.whitening = learnable(parameters.whitening)
         self.l1_iterations = parameters.l1_iterations
         self.projection_width = parameters.projection_width_photons
 
@@ -91,10 +107,39 @@ class UnfoldedNetwork(nn.Module):
     def _scheduled(self, name: str, value: torch.Tensor, k: int) -> torch.Tensor:
         return value * self.schedules[name][k] if name in self.schedules else value
 
+    def inertia(self, k: int) -> torch.Tensor | float:
+        """Return the extrapolation of iteration `k`, learned or that of `inertia`."""
+        if "inertia" not in self.schedules:
+            return inertia(k)
+        learned: torch.Tensor = inertia(k) * self.schedules["inertia"][k]
+        return learned.clamp(max=LARGEST_INERTIA)
+
+    def inertia_number(self, k: int) -> float:
+        """Return `inertia` without its derivative."""
+        value = self.inertia(k)
+        return value if isinstance(value, float) else value.item()
+
+    def whitening_kernel(self) -> torch.Tensor | None:
+        """Return what the misfit is convolved with along both axes, if it is whitened."""
+        if self.whitening is None:
+            return None
+        assert isinstance(self.operator, SeparableOperator)
+        return whitening_kernel(self.operator, self.whitening)
+
+    def whitened(self, misfit: torch.Tensor) -> torch.Tensor:
+        """Return ``M`` times the misfit, or the misfit."""
+        kernel = self.whitening_kernel()
+        return misfit if kernel is None else along_both_axes(misfit, kernel)
+
     def energy(self, x: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Energy of every frame, equation (7), with the penalty of the last iteration."""
         last = len(self.step_sizes) - 1
-        misfit = self.fidelity.value(self.operator.forward(x), y, b)
+        light = self.operator.forward(x)
+        if self.whitening is None:
+            misfit = self.fidelity.value(light, y, b)
+        else:
+            residual = self.fidelity.residual(light, y, b)
+            misfit = 0.5 * (residual * self.whitened(residual)).sum(dim=(-2, -1))
         return misfit + self.weight_of(last) * self.penalty(last).value(x)
 
     def iterates(
@@ -142,9 +187,9 @@ class UnfoldedNetwork(nn.Module):
 
         What is `supported` by neighbouring frames is an image, or zero.
         """
-        z = x + inertia(k) * (x - previous)
+        z = x + self.inertia(k) * (x - previous)
         light = self.operator.forward(z)
-        misfit = self.fidelity.residual(light, y, b)
+        misfit = self.whitened(self.fidelity.residual(light, y, b))
         slope = self.penalty(k).gradient(z) - supported * remitted_slope(z, self.molecule_photons)
         gradient = self.operator.adjoint(misfit) + self.weight_of(k) * slope
         if self.reserve_pixels is not None:
@@ -165,10 +210,12 @@ class UnfoldedNetwork(nn.Module):
         b: torch.Tensor,
     ) -> torch.Tensor:
         """Return by what the gradient at `z` is divided before step `k`; see `unfolding.metric`."""
-        reserve = self.reserve_pixels if k else None
         return pixel_curvature(
-            self.operator, self.fidelity, z, gradient, light, y, b, reserve, self.projection_width
-        )
+            self.operator, self.fidelity, z, gradient, light, y, b,
+            self.reserve_pixels if k else None, self.faint_share,
+            self.molecule_photons, self.projection_width,
+            None if self.whitening is None else self.whitening.item(),
+        )  # fmt: skip
 
     def forward(
         self, y: torch.Tensor, b: torch.Tensor, follows: torch.Tensor | None = None

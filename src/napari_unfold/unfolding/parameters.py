@@ -21,6 +21,10 @@ MAX_COUPLING = 100.0
 """Beyond it a molecule costs nothing where a neighbouring frame has a faint one."""
 
 
+MIN_WHITENING = 0.01
+"""Below it the kernel that whitens would reach too far."""
+
+
 class Reference(Section):
     """The data to which a set of parameters belongs.
 
@@ -64,9 +68,15 @@ class NetworkParameters(Section):
     reserve_pixels : float, optional
         If given, steps suit every pixel (`unfolding.metric`), and `step_sizes` are multiples of
         them. Otherwise all pixels have the same steps, as in the paper.
+    faint_share : float
+        For steps that suit every pixel: the share of one that is dark, as there.
+    whitening : float, optional
+        If given, the misfit of least squares is whitened (`unfolding.whitening`): the power of
+        noise that is reckoned with, beside that of the broadest features.
     schedules : dict of list of float
-        For "weight" and parameters of the penalty that are not the same in all iterations: K
-        factors by which they are multiplied.
+        For "weight", "inertia" and parameters of the penalty that are not the same in all
+        iterations: K factors by which they are multiplied, those of the inertia by which the
+        sequence of the paper is.
     weight : float
         Regularisation weight lambda (in photons for the Gaussian fidelity, a number for KL).
     penalty_parameters : dict
@@ -87,6 +97,8 @@ class NetworkParameters(Section):
     penalty: Penalty
     step_sizes: list[Positive] = Field(min_length=1, max_length=5000)
     reserve_pixels: Positive | None = None
+    faint_share: float = Field(default=1.0, gt=0, le=1)
+    whitening: Annotated[float, Field(ge=MIN_WHITENING)] | None = None
     schedules: dict[str, Annotated[list[Positive], Field(max_length=5000)]] = Field(
         default_factory=dict
     )
@@ -114,6 +126,10 @@ class NetworkParameters(Section):
     def _check_penalty(self) -> Self:
         if self.l1_iterations > len(self.step_sizes):
             raise ValueError("more l1 iterations than iterations")
+        if self.whitening is not None and not fidelity_named(self.fidelity).whitenings:
+            raise ValueError(f"the misfit of the fidelity '{self.fidelity}' cannot be whitened")
+        if self.whitening is not None and self.reserve_pixels is None:
+            raise ValueError("a whitened misfit needs steps that suit every pixel")
         wanted = set(penalty_named(self.penalty).learnables())
         if set(self.penalty_parameters) != wanted:
             raise ValueError(
@@ -121,7 +137,7 @@ class NetworkParameters(Section):
                 f"not {sorted(self.penalty_parameters)}"
             )
         for name, factors in self.schedules.items():
-            if name not in {"weight", *wanted}:
+            if name not in {"weight", "inertia", *wanted}:
                 raise ValueError(f"'{name}' cannot change from iteration to iteration")
             if len(factors) != self.iterations:
                 raise ValueError(f"the schedule of '{name}' is not as long as the step sizes")

@@ -25,7 +25,8 @@ from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import SECONDS_BETWEEN_EVENTS
 from napari_unfold.unfolding.fidelities.gaussian import GaussianFidelity
 from napari_unfold.unfolding.fidelities.kl import KLFidelity
-from napari_unfold.unfolding.network import UnfoldedNetwork, inertia
+from napari_unfold.unfolding.metric import coarseness
+from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.penalties.l1 import L1Penalty
 from napari_unfold.unfolding.penalties.log_sum import LogSumPenalty
 
@@ -60,8 +61,8 @@ def missing(network: UnfoldedNetwork) -> str:
         return "the Gaussian or the Kullback-Leibler fidelity"
     if not issubclass(network.penalty_class, L1Penalty | LogSumPenalty):
         return "the l1 or the log-sum penalty"
-    if network.reserve_pixels is not None:
-        return "the same steps for all pixels"
+    if network.whitening is not None:
+        return "a misfit that is not whitened"
     if network.weight.dtype != torch.float32 or network.weight.device.type != "cpu":
         return "single precision on the CPU"
     return "" if find_spec("numba") else "numba, which is not installed"
@@ -143,7 +144,7 @@ class _Work:
 
     def __init__(self, network: UnfoldedNetwork, y: Floats, b: Floats) -> None:
         # half a second, and only where they are used
-        from napari_unfold.unfolding import compiled, cutting
+        from napari_unfold.unfolding import compiled, compiled_lines, cutting
 
         operator = network.operator
         assert isinstance(operator, SeparableOperator)
@@ -154,7 +155,9 @@ class _Work:
         self.profile = operator.profile(self.reach).to(torch.float32).contiguous().numpy()
         self.phases, self.window = (0,) * operator.upsampling, (0,) * (2 * self.reach + 1)
         self.steps = network.step_sizes.detach().numpy()
-        self.inertias = np.array([inertia(k) for k in range(len(self.steps))], np.float32)
+        self.inertias = np.array(
+            [network.inertia_number(k) for k in range(len(self.steps))], np.float32
+        )
         count = range(len(self.steps))
         penalties = [network.penalty(k).as_numbers() for k in count]
         self.weights = np.array([network.weight_of(k).item() for k in count], np.float32)
@@ -162,9 +165,14 @@ class _Work:
         self.bends = np.array(
             [p.bend_photons if isinstance(p, LogSumPenalty) else 0.0 for p in penalties], np.float32
         )
-        self.terms = compiled.Terms(
+        reserve = network.reserve_pixels
+        self.terms = compiled_lines.Terms(
             kl=isinstance(network.fidelity, KLFidelity),
             width=np.float32(network.projection_width),
+            molecule=np.float32(network.molecule_photons),
+            reserve=np.float32(-1.0 if reserve is None else reserve),
+            faint=np.float32(network.faint_share),
+            coarseness=np.float32(coarseness(operator)),
         )
         q = operator.upsampling
         self.slopes = np.empty_like(y)

@@ -11,6 +11,7 @@ class GaussianFidelity(Fidelity):
     """Least squares ``1/2 ||A x + b - y||^2``, the paper's fidelity (i)."""
 
     degree = 2.0
+    whitenings = (0.03, 0.1, 0.3)
 
     def value(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``D`` of every frame."""
