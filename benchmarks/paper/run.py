@@ -21,8 +21,9 @@ import torch
 from experiments import EXPERIMENTS, Experiment
 from numpy.typing import NDArray
 
+from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import run_to_end
-from napari_unfold.learning.appraisal import TOLERANCES_PX
+from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Trained, train
 from napari_unfold.settings.terms import Fidelity, Penalty
@@ -48,15 +49,18 @@ PAPER = {
     "1": {"reconstruction G": (0.3878, 0.4179, 0.4179, 35.76),
           "localization G": (0.7452, 0.8480, 0.8583, 33.09)},
     "2-gaussian": {"reconstruction G": (0.1147, 0.2175, 0.2194, 34.27),
-                   "localization G": (0.1309, 0.4889, 0.5921, 22.45)},
+                   "localization G": (0.1309, 0.4889, 0.5921, 22.45),
+                   "DeepSTORM": (0.0453, 0.4563, 0.5688, 20.10)},
     "2-low": {"reconstruction KL": (0.0921, 0.2633, 0.3159, 33.94),
               "reconstruction G": (0.1057, 0.1205, 0.1211, 34.74),
               "localization KL": (0.0907, 0.4250, 0.5924, 22.66),
-              "localization G": (0.1287, 0.4494, 0.5358, 22.52)},
+              "localization G": (0.1287, 0.4494, 0.5358, 22.52),
+              "DeepSTORM": (0.0381, 0.4568, 0.5890, 19.52)},
     "2-high": {"reconstruction KL": (0.0589, 0.0909, 0.0987, 34.35),
                "reconstruction G": (0.0544, 0.0778, 0.0829, 34.36),
                "localization KL": (0.0982, 0.3684, 0.4771, 25.31),
-               "localization G": (0.0950, 0.3902, 0.5012, 25.74)},
+               "localization G": (0.0950, 0.3902, 0.5012, 25.74),
+              "DeepSTORM": (0.0106, 0.1949, 0.3185, 17.56)},
     "3": {"reconstruction KL": (0.0619, 0.1285, 0.1363, 39.88),
           "reconstruction G": (0.0545, 0.0812, 0.0837, 39.97),
           "localization KL": (0.0776, 0.3687, 0.4995, 27.39),
@@ -138,21 +142,35 @@ class Score:
     psnr_binarized: float
 
 
+def images(
+    operator: SeparableOperator, parameters: NetworkParameters, frames: TrainingSet
+) -> torch.Tensor:
+    """Return what a network makes of frames."""
+    network = UnfoldedNetwork(operator, parameters)
+    return torch.cat([final_iterate(network, y, frames.b).clone() for y in frames.y.split(4)])
+
+
 def score(experiment: Experiment, parameters: NetworkParameters, loss: LossName) -> Score:
     """Run a network over the test frames."""
-    network = UnfoldedNetwork(experiment.operator, parameters)
-    test = experiment.test
-    x = torch.cat([final_iterate(network, part, test.b).clone() for part in test.y.split(4)])
+    x = images(experiment.operator, parameters, experiment.test)
     threshold = parameters.threshold_photons
     if loss == "reconstruction":
         threshold = SUPPORT * experiment.molecule_photons
-    images, truth = x.numpy(), test.truth.numpy()
+    return score_images(x, x, experiment.test, threshold)
+
+
+def score_images(
+    x: torch.Tensor, found: torch.Tensor, test: TrainingSet, threshold: float
+) -> Score:
+    """Compare images with the truth: their light `x`, and the pixels `found` above a threshold."""
+    truth = test.truth.numpy()
+    lit = (found.numpy() > threshold).astype(np.float32)
+    wanted = (truth > 0.0).astype(np.float32)
     jaccard = [
-        [jaccard_on_grid(images[i : i + 1], truth[i : i + 1], threshold, t) for i in range(len(x))]
+        [jaccard_on_grid(a[None], b[None], 0.0, t) for a, b in zip(lit, wanted, strict=True)]
         for t in TOLERANCES_PX
     ]
-    lit, wanted = ((a > t).astype(np.float32) for a, t in ((images, threshold), (truth, 0.0)))
-    return Score(np.array(jaccard), psnr(images, truth), psnr(lit, wanted))
+    return Score(np.array(jaccard), psnr(x.numpy(), truth), psnr(lit, wanted))
 
 
 def row(experiment: Experiment, model: Model, seed: int) -> dict[str, Any]:
@@ -207,7 +225,6 @@ def keep(name: str, title: str, found: dict[str, Any]) -> None:
     by_key = {(r["name"], r["seed"]): r for r in [*rows, found] if r["name"] in order}
     content = {
         "title": title,
-        "paper": PAPER[name],
         "rows": sorted(by_key.values(), key=lambda r: (order.index(r["name"]), r["seed"])),
     }
     path.write_text(json.dumps(content) + "\n", "utf-8")
