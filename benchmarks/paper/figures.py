@@ -1,6 +1,6 @@
 """Draw the paper's figures 3, 4, 6 and 8 with what was learned.
 
-    python benchmarks/paper/figures.py [3] [4] [6] [8]
+    python benchmarks/paper/figures.py [--only 3 4 6 8]
 
 Writes docs/images/paper-figure-N.png. The networks are those in benchmarks/paper/results, seed 0;
 for the tolerant loss, where run.py left none there, those of the shipped presets. What there is no
@@ -44,7 +44,7 @@ FINE_NM = PIXEL_SIZE_NM / UPSAMPLING
 BRIGHT = 0.995
 """Quantile of the lit pixels of an image that is shown as white."""
 
-CUT = slice(64, 160)
+CUT = slice(96, 160)
 """Fine pixels of the cut-out of figure 3, in both directions."""
 
 LOSSES: dict[LossName, str] = {
@@ -56,11 +56,12 @@ LOSSES: dict[LossName, str] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """An image with its title, and the side of its pixels."""
+    """An image with its title, the side of its pixels, and places to put rings around."""
 
     title: str
     image: torch.Tensor
     pixel_nm: float
+    rings: torch.Tensor | None = None
 
 
 def parameters(experiment: str, loss: LossName, fidelity: Fidelity) -> NetworkParameters | None:
@@ -101,25 +102,23 @@ def figure_3() -> list[list[Panel]]:
     """Experiment 1: a part of a test frame, what the camera saw, and the reconstructions."""
     experiment = EXPERIMENTS["1"](0)
     frame = experiment.test[:1]
-    whole = [
+    on_fine_grid = frame.y.repeat_interleave(UPSAMPLING, 1).repeat_interleave(UPSAMPLING, 2)
+    panels = [
         Panel("truth", frame.truth, FINE_NM),
-        Panel("camera", frame.y.repeat_interleave(4, 1).repeat_interleave(4, 2), FINE_NM),
+        Panel("camera", on_fine_grid, FINE_NM),
         *reconstructions("1", "gaussian", experiment.operator, frame),
     ]
-    panels = [Panel(p.title, p.image[0, CUT, CUT], p.pixel_nm) for p in whole]
-    return in_rows(panels, 3)
+    molecules = frame.truth[0, CUT, CUT].nonzero()
+    return in_rows([Panel(p.title, p.image[0, CUT, CUT], FINE_NM, molecules) for p in panels], 3)
 
 
 def figure_4() -> list[list[Panel]]:
     """Experiment 2: sums over the test frames, one row for each kind of noise."""
-    rows = []
-    for name, fidelity, title in (
-        ("2-gaussian", "gaussian", "Gaussian noise"),
-        ("2-low", "kl", "low background"),
-        ("2-high", "kl", "high background"),
-    ):
-        rows.append(stack_panels(name, fidelity, f"camera, {title}"))  # type: ignore[arg-type]
-    return rows
+    return [
+        stack_panels("2-gaussian", "gaussian", "camera, Gaussian noise"),
+        stack_panels("2-low", "kl", "camera, low background"),
+        stack_panels("2-high", "kl", "camera, high background"),
+    ]
 
 
 def figure_6() -> list[list[Panel]]:
@@ -165,7 +164,7 @@ def in_rows(panels: list[Panel], columns: int) -> list[list[Panel]]:
 def draw(rows: list[list[Panel]], path: Path) -> None:
     """Draw panels as a PNG, each from its darkest to its brightest, with a scale bar."""
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(2.3 * columns, 2.5 * len(rows)), layout="constrained", dpi=100)
+    figure = Figure(figsize=(2.3 * columns, 2.55 * len(rows)), layout="constrained", dpi=100)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -184,6 +183,9 @@ def show(axes: Any, panel: Panel) -> None:
     bright = float(lit.quantile(BRIGHT)) if len(lit) else 1.0
     axes.imshow(image.numpy(), cmap="inferno", vmin=float(image.min()), vmax=bright)
     axes.set_title(panel.title, fontsize=9)
+    if panel.rings is not None:
+        rows, columns = panel.rings.T.numpy()
+        axes.scatter(columns, rows, s=40, facecolors="none", edgecolors="#4c9be8", linewidths=0.8)
     height, width = image.shape
     length_nm = scale_bar_nm(width * panel.pixel_nm)
     right, bottom = 0.95 * width, 0.95 * height
@@ -199,8 +201,8 @@ FIGURES: dict[str, Callable[[], list[list[Panel]]]] = {
 def main() -> None:
     """Draw what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("numbers", nargs="*", choices=[[], *FIGURES], default=[])
-    for number in parser.parse_args().numbers or FIGURES:
+    parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
+    for number in parser.parse_args().only:
         rows = FIGURES[number]()
         if rows:
             path = DOCS / "images" / f"paper-figure-{number}.png"

@@ -41,16 +41,47 @@ def load(name: str) -> dict[str, Any]:
     return content
 
 
-def table(name: str) -> str:
+HEAD = """\
+| loss | fidelity | penalty | method | K | seeds | J before | J 0 | J 2 | J 4 | mean J | gain \
+(± standard error) | PSNR | PSNR, binarized |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+"""
+WHAT, METHOD = 5, 3
+"""The first cells of a line tell what was learned, one of them by which method."""
+
+METHODS = ("paper", "schedules", "quarters", "simulated", "the paper")
+
+
+def table(name: str, before: str) -> str:
     """Return the table of an experiment: every model before and after, over its seeds.
 
-    Below it networks like DeepSTORM, and the numbers of the paper.
+    Below it networks like DeepSTORM, and the numbers of the paper. Lines of the table as it was
+    `before` stay if there is nothing new for them.
     """
-    lines = [
-        "| loss | fidelity | penalty | method | K | seeds | J before | J 0 | J 2 | J 4 | mean J | "
-        "gain (± standard error) | PSNR | PSNR, binarized |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [*before.splitlines()[2:], *learned_lines(name), *deepstorm_lines(name)]
+    for model, (*jaccard, noise_ratio) in PAPER[name].items():
+        loss, _, fidelity = model.partition(" ")
+        by_tolerance = " | ".join(f"{j:.3f}" for j in jaccard)
+        penalty, iterations = ("l1", "?") if fidelity else ("", "")
+        lines.append(
+            f"| {loss} | {fidelity} | {penalty} | the paper | {iterations} | | | {by_tolerance} | "
+            f"**{np.mean(jaccard):.3f}** | | {noise_ratio:.1f} | |"
+        )
+    latest = {tuple(cells(line)[:WHAT]): line for line in lines}
+    order = sorted(latest, key=lambda what: METHODS.index(what[METHOD]))
+    return HEAD + "\n".join(latest[what] for what in order)
+
+
+def cells(line: str) -> list[str]:
+    """Return the cells of a line of a table."""
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def learned_lines(name: str) -> list[str]:
+    """Return what run.py found of an experiment."""
+    if not (RESULTS / f"{name}.json").is_file():
+        return []
+    lines = []
     for rows in grouped(load(name)["rows"], "name"):
         first = rows[0]
         error = np.mean([row["gain_error"] for row in rows])
@@ -63,22 +94,19 @@ def table(name: str) -> str:
             f"{np.mean([row['before'] for row in rows]):.3f} | {jaccard_cells(rows)} | {gain} | "
             f"{noise_cells(rows)} |"
         )
-    if FILE.is_file():
-        rows = [row for row in load(FILE.stem)["rows"] if row["experiment"] == name]
-        for same in grouped(rows, "data"):
-            lines.append(
-                f"| DeepSTORM-like | | | {same[0]['data']} | | {len(same)} | | "
-                f"{jaccard_cells(same)} | | {noise_cells(same)} |"
-            )
-    for model, (*jaccard, noise_ratio) in PAPER[name].items():
-        loss, _, fidelity = model.partition(" ")
-        by_tolerance = " | ".join(f"{j:.3f}" for j in jaccard)
-        lines.append(
-            f"| {loss} | {fidelity} | {'l1' if fidelity else ''} | the paper | "
-            f"{'?' if fidelity else ''} | | | {by_tolerance} | "
-            f"**{np.mean(jaccard):.3f}** | | {noise_ratio:.1f} | |"
-        )
-    return "\n".join(lines)
+    return lines
+
+
+def deepstorm_lines(name: str) -> list[str]:
+    """Return what deepstorm.py found of an experiment."""
+    if not FILE.is_file():
+        return []
+    rows = [row for row in load(FILE.stem)["rows"] if row["experiment"] == name]
+    return [
+        f"| DeepSTORM-like | | | {same[0]['data']} | | {len(same)} | | "
+        f"{jaccard_cells(same)} | | {noise_cells(same)} |"
+        for same in grouped(rows, "data")
+    ]
 
 
 def grouped(rows: list[dict[str, Any]], key: str) -> list[list[dict[str, Any]]]:
@@ -194,9 +222,9 @@ def main() -> None:
     images = DOCS / "images"
     images.mkdir(exist_ok=True)
     text = (HERE / "discussion.md").read_text("utf-8")
+    for name in EXPERIMENTS:
+        text = replaced(text, name, table(name, marked(text, name)))
     there = {path.stem: load(path.stem) for path in RESULTS.glob("*.json")}
-    for name in there.keys() & EXPERIMENTS.keys():
-        text = replaced(text, name, table(name))
     for name, make in (("4", semiblind_table), ("unrolling", unrolling_table)):
         if name in there:
             text = replaced(text, name, make(there[name]))
@@ -207,6 +235,11 @@ def main() -> None:
         unrolling_figure(there["unrolling"], images / "paper-unrolling.png")
     (HERE / "discussion.md").write_text(text, "utf-8")
     (DOCS / "paper.md").write_text(text, "utf-8")
+
+
+def marked(text: str, name: str) -> str:
+    """Return the table between two marks."""
+    return text.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- end of {name} -->")[0]
 
 
 def replaced(text: str, name: str, table_: str) -> str:

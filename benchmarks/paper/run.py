@@ -26,7 +26,7 @@ from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Trained, train
-from napari_unfold.settings.terms import Fidelity, Penalty
+from napari_unfold.settings.terms import FIDELITIES, Fidelity, Penalty
 from napari_unfold.settings.training import LossName, Method, Training
 from napari_unfold.tables.evaluate import jaccard_on_grid, psnr
 from napari_unfold.unfolding.classical import classical_parameters
@@ -236,13 +236,18 @@ def main() -> None:
     parser.add_argument("name", choices=list(EXPERIMENTS))
     parser.add_argument("--methods", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--iterations", nargs="+", type=int, help="K")
+    parser.add_argument(
+        "--fidelities", nargs="+", choices=list(FIDELITIES), default=list(FIDELITIES)
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     asked = parser.parse_args()
     wanted = [
         model
         for model in models(asked.name)
-        if model.method in asked.methods and model.iterations in (asked.iterations or ALL)
+        if model.method in asked.methods
+        and model.iterations in (asked.iterations or ALL)
+        and model.fidelity in asked.fidelities
     ]
     report(asked.name, wanted, range(asked.first_seed, asked.first_seed + asked.seeds))
 
