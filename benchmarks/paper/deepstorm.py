@@ -223,6 +223,7 @@ def train(experiment: Experiment, data: Data, seed: int, steps: int = STEPS) -> 
         experiment.operator.upsampling, float(learning.y.mean()), float(learning.y.std()),
         experiment.molecule_photons,
     )  # fmt: skip
+    network.to(memory_format=torch.channels_last)  # a third faster on a CPU
     optimizer = torch.optim.Adam(network.parameters(), lr=LARGEST_RATE)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, LARGEST_RATE, total_steps=steps)
     best, history = (-1.0, Counting(experiment.molecule_photons, False)), []
