@@ -49,6 +49,8 @@ class Experiment:
     sparse_training : TrainingSet or None
         The very sparse set with which the paper had to train its l2 loss in experiment 1.
     molecule_photons, background_photons : float
+    poisson : bool
+        Whether the noise is that of the photons, or Gaussian.
     """
 
     title: str
@@ -60,15 +62,17 @@ class Experiment:
     sparse_training: TrainingSet | None
     molecule_photons: float
     background_photons: float
+    poisson: bool
 
 
-def _observe(
+def observe(
     images: NDArray[np.float32],
     operator: SeparableOperator,
     background: float,
     poisson: bool,
     rng: np.random.Generator,
 ) -> TrainingSet:
+    """Return frames of images, with photon noise or with Gaussian noise."""
     clean = operator.forward(torch.as_tensor(images)).numpy() + background
     y = rng.poisson(clean) if poisson else clean + rng.normal(0.0, NOISE, clean.shape)
     return TrainingSet(
@@ -114,12 +118,13 @@ def simulated(seed: int) -> Experiment:
         title="1, simulated",
         training_operator=training_operator,
         operator=operator,
-        training=_observe(_quarters(dense), training_operator, 0.0, False, rng),
-        validation=_observe(_quarters(more), training_operator, 0.0, False, rng),
-        test=_observe(test, operator, 0.0, False, of_test),
-        sparse_training=_observe(_quarters(sparse), training_operator, 0.0, False, rng),
+        training=observe(_quarters(dense), training_operator, 0.0, False, rng),
+        validation=observe(_quarters(more), training_operator, 0.0, False, rng),
+        test=observe(test, operator, 0.0, False, of_test),
+        sparse_training=observe(_quarters(sparse), training_operator, 0.0, False, rng),
         molecule_photons=150.0,
         background_photons=1e-2,
+        poisson=False,
     )
 
 
@@ -163,12 +168,13 @@ def isbi(noise: str, seed: int) -> Experiment:
         title="2, ISBI, Gaussian noise" if not poisson else f"2, ISBI, {noise} background",
         training_operator=training_operator,
         operator=operator,
-        training=_observe(_quarters(learned), training_operator, background, poisson, rng),
-        validation=_observe(_quarters(checked), training_operator, background, poisson, rng),
-        test=_observe(images[20 : 20 + TEST_IMAGES], operator, background, poisson, of_test),
+        training=observe(_quarters(learned), training_operator, background, poisson, rng),
+        validation=observe(_quarters(checked), training_operator, background, poisson, rng),
+        test=observe(images[20 : 20 + TEST_IMAGES], operator, background, poisson, of_test),
         sparse_training=None,
         molecule_photons=190.0,
         background_photons=background,
+        poisson=poisson,
     )
 
 
@@ -198,12 +204,13 @@ def long_on_time(summed: int, seed: int) -> Experiment:
         title=f"3, long ON time, {summed} frames summed, medium background",
         training_operator=training_operator,
         operator=operator,
-        training=_observe(_quarters(learned), training_operator, background, True, rng),
-        validation=_observe(_quarters(checked), training_operator, background, True, rng),
-        test=_observe(test, operator, background, True, of_test),
+        training=observe(_quarters(learned), training_operator, background, True, rng),
+        validation=observe(_quarters(checked), training_operator, background, True, rng),
+        test=observe(test, operator, background, True, of_test),
         sparse_training=None,
         molecule_photons=150.0,
         background_photons=background,
+        poisson=True,
     )
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/paper/report.py
 
-Tables and curves come from benchmarks/paper/results, where run.py, semiblind.py and unrolling.py
-leave them; the text around them is in discussion.md, which keeps the tables it has of what was not
-run again.
+Tables and curves come from benchmarks/paper/results, where run.py, deepstorm.py, semiblind.py and
+unrolling.py leave them; the text around them is in discussion.md, which keeps the tables it has of
+what was not run again. Pictures are drawn by figures.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from deepstorm import FILE
 from experiments import EXPERIMENTS
 from matplotlib import pyplot as plt
-from run import RESULTS, SUPPORT
+from run import PAPER, RESULTS, SUPPORT
 
 from napari_unfold.learning.appraisal import TOLERANCES_PX
 from napari_unfold.tables.evaluate import jaccard_on_grid
@@ -40,40 +41,93 @@ def load(name: str) -> dict[str, Any]:
     return content
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the table of an experiment: every model before and after, over its seeds."""
-    lines = [
-        "| loss | fidelity | penalty | method | K | seeds | J before | J 0 | J 2 | J 4 | mean J | "
-        "gain (± standard error) | PSNR | PSNR, binarized |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name in dict.fromkeys(row["name"] for row in result["rows"]):
-        rows = [row for row in result["rows"] if row["name"] == name]
+HEAD = """\
+| loss | fidelity | penalty | method | K | seeds | J before | J 0 | J 2 | J 4 | mean J | gain \
+(± standard error) | PSNR | PSNR, binarized |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+"""
+WHAT, METHOD = 5, 3
+"""The first cells of a line tell what was learned, one of them by which method."""
+
+METHODS = ("paper", "schedules", "quarters", "simulated", "the paper")
+
+
+def table(name: str, before: str) -> str:
+    """Return the table of an experiment: every model before and after, over its seeds.
+
+    Below it networks like DeepSTORM, and the numbers of the paper. Lines of the table as it was
+    `before` stay if there is nothing new for them.
+    """
+    lines = [*before.splitlines()[2:], *learned_lines(name), *deepstorm_lines(name)]
+    for model, (*jaccard, noise_ratio) in PAPER[name].items():
+        loss, _, fidelity = model.partition(" ")
+        by_tolerance = " | ".join(f"{j:.3f}" for j in jaccard)
+        penalty, iterations = ("l1", "?") if fidelity else ("", "")
+        lines.append(
+            f"| {loss} | {fidelity} | {penalty} | the paper | {iterations} | | | {by_tolerance} | "
+            f"**{np.mean(jaccard):.3f}** | | {noise_ratio:.1f} | |"
+        )
+    latest = {tuple(cells(line)[:WHAT]): line for line in lines}
+    order = sorted(latest, key=lambda what: METHODS.index(what[METHOD]))
+    return HEAD + "\n".join(latest[what] for what in order)
+
+
+def cells(line: str) -> list[str]:
+    """Return the cells of a line of a table."""
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def learned_lines(name: str) -> list[str]:
+    """Return what run.py found of an experiment."""
+    if not (RESULTS / f"{name}.json").is_file():
+        return []
+    lines = []
+    for rows in grouped(load(name)["rows"], "name"):
         first = rows[0]
-        after = np.array([row["after"] for row in rows])
-        means = after.mean(axis=1)
-        spread = f" ± {means.std(ddof=1):.3f}" if len(rows) > 1 else ""
         error = np.mean([row["gain_error"] for row in rows])
         gain = f"{np.mean([row['gain'] for row in rows]):+.3f} ± {error:.3f}"
         if not any(row["best"] for row in rows):
             gain = "the start is the best"
-        by_tolerance = " | ".join(f"{j:.3f}" for j in after.mean(axis=0))
         lines.append(
             f"| {first['loss']} | {NAMES[first['fidelity']]} | {first['penalty']} | "
             f"{first['method']} | {first['iterations']} | {len(rows)} | "
-            f"{np.mean([row['before'] for row in rows]):.3f} | {by_tolerance} | "
-            f"**{means.mean():.3f}**{spread} | {gain} | "
-            f"{np.mean([row['psnr'] for row in rows]):.1f} | "
-            f"{np.mean([row['psnr_binarized'] for row in rows]):.1f} |"
+            f"{np.mean([row['before'] for row in rows]):.3f} | {jaccard_cells(rows)} | {gain} | "
+            f"{noise_cells(rows)} |"
         )
-    for model, (*jaccard, noise_ratio) in result["paper"].items():
-        loss, fidelity = model.rsplit(" ", 1)
-        by_tolerance = " | ".join(f"{j:.3f}" for j in jaccard)
-        lines.append(
-            f"| {loss} | {fidelity} | l1 | the paper | ? | | | {by_tolerance} | "
-            f"**{np.mean(jaccard):.3f}** | | {noise_ratio:.1f} | |"
-        )
-    return "\n".join(lines)
+    return lines
+
+
+def deepstorm_lines(name: str) -> list[str]:
+    """Return what deepstorm.py found of an experiment."""
+    if not FILE.is_file():
+        return []
+    rows = [row for row in load(FILE.stem)["rows"] if row["experiment"] == name]
+    return [
+        f"| DeepSTORM-like | | | {same[0]['data']} | | {len(same)} | | "
+        f"{jaccard_cells(same)} | | {noise_cells(same)} |"
+        for same in grouped(rows, "data")
+    ]
+
+
+def grouped(rows: list[dict[str, Any]], key: str) -> list[list[dict[str, Any]]]:
+    """Return rows of the same model, which differ in their seed."""
+    return [[row for row in rows if row[key] == value]
+            for value in dict.fromkeys(row[key] for row in rows)]  # fmt: skip
+
+
+def jaccard_cells(rows: list[dict[str, Any]]) -> str:
+    """Return J at each tolerance and on the whole, with its spread over the seeds."""
+    after = np.array([row["after"] for row in rows])
+    means = after.mean(axis=1)
+    spread = f" ± {means.std(ddof=1):.3f}" if len(rows) > 1 else ""
+    return f"{' | '.join(f'{j:.3f}' for j in after.mean(axis=0))} | **{means.mean():.3f}**{spread}"
+
+
+def noise_cells(rows: list[dict[str, Any]]) -> str:
+    """Return the PSNR of the light and of lit pixels."""
+    return " | ".join(
+        f"{np.mean([row[key] for row in rows]):.1f}" for key in ("psnr", "psnr_binarized")
+    )
 
 
 def training_figure(result: dict[str, Any], loss: str, path: Path) -> None:
@@ -168,10 +222,10 @@ def main() -> None:
     images = DOCS / "images"
     images.mkdir(exist_ok=True)
     text = (HERE / "discussion.md").read_text("utf-8")
+    for name in EXPERIMENTS:
+        text = replaced(text, name, table(name, marked(text, name)))
     there = {path.stem: load(path.stem) for path in RESULTS.glob("*.json")}
-    makers = {**dict.fromkeys(EXPERIMENTS, table), "4": semiblind_table,
-              "unrolling": unrolling_table}  # fmt: skip
-    for name, make in makers.items():
+    for name, make in (("4", semiblind_table), ("unrolling", unrolling_table)):
         if name in there:
             text = replaced(text, name, make(there[name]))
     if "3" in there:
@@ -181,6 +235,11 @@ def main() -> None:
         unrolling_figure(there["unrolling"], images / "paper-unrolling.png")
     (HERE / "discussion.md").write_text(text, "utf-8")
     (DOCS / "paper.md").write_text(text, "utf-8")
+
+
+def marked(text: str, name: str) -> str:
+    """Return the table between two marks."""
+    return text.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- end of {name} -->")[0]
 
 
 def replaced(text: str, name: str, table_: str) -> str:

@@ -1,6 +1,6 @@
 """Experiment 4 of the paper: fluctuating filaments, PSF sigma learned (table 6, figure 9).
 
-    python benchmarks/paper/semiblind.py [--iterations K] [--steps N]
+    python benchmarks/paper/semiblind.py [--iterations K] [--steps N] [--losses NAME ...]
 
 20 patterns to learn from (4 of them decide which step is kept), 10 to test on; the sigma starts
 30 % too small and 30 % too large. Writes rows and curves to benchmarks/paper/results/4.json and
@@ -96,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES)
     asked = parser.parse_args()
     patterns = simulate(30, NOISE)
     images = patterns.images
@@ -104,7 +105,7 @@ def main() -> None:
     print("loss            start   learned sigma      J 0    J 2    J 4    mean   "
           "not binarized: J 0    J 2    J 4    mean    s")  # fmt: skip
     rows = []
-    for loss in LOSSES:
+    for loss in asked.losses:
         for off in STARTS:
             began = time.monotonic()
             operator, begin = start(part(images, 0, 16), off, asked.iterations)

@@ -2,7 +2,7 @@
 
 On the frames of experiment 2 (Gaussian noise): the mean Jaccard index after K iterations with
 classical parameters, weight and threshold being the best of a grid for every K, and with networks
-of K = 100 and 200 iterations whose parameters were learned. Prints both and writes
+of K = 50, 100 and 200 iterations whose parameters were learned. Prints both and writes
 benchmarks/paper/results/unrolling.json, from which report.py draws the curve.
 """
 
