@@ -33,7 +33,7 @@ from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Event, Metric, Metrics, run_to_end
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.learn import truth_images
-from napari_unfold.learning.losses import Loss, TolerantLoss
+from napari_unfold.learning.losses import Loss, TolerantLoss, blurred
 from napari_unfold.learning.train import train
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
@@ -59,17 +59,17 @@ class MoleculesAndLight(TolerantLoss):
         self, x: torch.Tensor, truth: torch.Tensor, threshold: torch.Tensor
     ) -> torch.Tensor:
         """Mean loss of images ``(R, qY, qX)``."""
-        found, wanted = (self._blurred(image).flatten(1) for image in (x, truth))
+        found, wanted = (blurred(image, 1.0).flatten(1) for image in (x, truth))
         found, wanted = (a - a.mean(dim=1, keepdim=True) for a in (found, wanted))
         norms = found.norm(dim=1) * wanted.norm(dim=1) + 1e-9
         correlation = ((found * wanted).sum(dim=1) / norms).mean()
-        return 0.5 * super().__call__(x, truth, threshold) + 1.5 * (1.0 - correlation)
+        return 0.2 * super().__call__(x, truth, threshold) + 2.0 * (1.0 - correlation)
 
 
 def judge(metrics: Metrics, loss: Loss) -> float:
     """Of networks with the same loss, the one that finds more molecules is the better."""
     del loss
-    value = 0.3 * metrics.jaccard - metrics.validation_loss
+    value = -metrics.validation_loss
     return value if math.isfinite(value) else -math.inf
 
 

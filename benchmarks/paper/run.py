@@ -126,7 +126,7 @@ def learn(experiment: Experiment, model: Model, seed: int) -> Trained:
         train(
             experiment.training_operator, start, learning, checking, made,
             method="schedules" if model.method == "schedules" else "paper",
-            outer_iterations=STEPS[model.method], seed=seed,
+            outer_iterations=STEPS[model.method], whiten=True, seed=seed,
         )
     )  # fmt: skip
     return trained
@@ -219,7 +219,8 @@ def row(experiment: Experiment, model: Model, seed: int) -> dict[str, Any]:
 def report(name: str, wanted: list[Model], seeds: range) -> None:
     """Learn, test, print and write models of an experiment; other rows of its file stay."""
     print(
-        f"{'':52s} seed  before  J 0    J 2    J 4    mean    gain          PSNR  binarized  corr. of mean  step"
+        f"{'':52s} seed  before  J 0    J 2    J 4    mean    gain          PSNR  binarized  "
+        "correlation of mean  step"
     )
     for model in wanted:
         for seed in seeds:

@@ -32,6 +32,8 @@ def best_start(
     training: TrainingSet,
     loss: Loss,
     judge: Judge = worth,
+    *,
+    whiten: bool = False,
 ) -> Generator[Event, None, NetworkParameters]:
     """Return the classical parameters that do best on a few of the training frames.
 
@@ -44,6 +46,8 @@ def best_start(
     loss : Loss
     judge : callable
         How good a network is.
+    whiten : bool
+        Whether to try whitened misfits too.
     """
     yield Stage("Looking for a starting point")
     few = training[:FRAMES]
@@ -53,8 +57,8 @@ def best_start(
     if like.reserve_pixels is None:
         kinds = [{"multiple": multiple} for multiple in fidelity.starting_steps]
     else:
-        gaussian = isinstance(operator, SeparableOperator)
-        whitenings = (None, *(fidelity.whitenings if gaussian else ()))
+        whiten = whiten and isinstance(operator, SeparableOperator)
+        whitenings = (None, *(fidelity.whitenings if whiten else ()))
         kinds = [
             {"faint_share": share, "whitening": mu}
             for share, mu in product(FAINT_SHARES, whitenings)

@@ -72,6 +72,7 @@ def train(
     method: Method = "paper",
     outer_iterations: int = 40,
     search_start: bool = True,
+    whiten: bool = False,
     resume: TrainingState | None = None,
     seed: int = 0,
     judge: Judge = worth,
@@ -98,6 +99,9 @@ def train(
         Learning steps.
     search_start : bool
         Try several weights and thresholds and start from the best.
+    whiten : bool
+        Whether the search may start from a whitened misfit, which bright frames need fewer
+        iterations for, but which runs several times slower on a CPU.
     resume : TrainingState, optional
         Go on with a training on the same frames, which ends as if it had not been interrupted; one
         that was at its end gets as many steps again.
@@ -120,7 +124,7 @@ def train(
     if resume:
         start = resume.start
     elif search_start:
-        start = yield from best_start(operator, start, training, loss, judge)
+        start = yield from best_start(operator, start, training, loss, judge, whiten=whiten)
     network = UnfoldedNetwork(operator, start, dtype=training.y.dtype, device=training.y.device)
     history = [] if resume is None else resume.metrics()
     first, last = len(history), outer_iterations
