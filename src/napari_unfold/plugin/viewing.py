@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari.components import ViewerModel
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
     from napari_unfold.plugin.layers import LayerData, Placement
 
@@ -53,3 +53,11 @@ def go_to_frames(viewer: ViewerModel, frames: slice, placement: Placement) -> No
     if not frames.start <= round(now) < frames.stop:
         world = placement.translate[0] + placement.scale[0] * frames.start
         viewer.dims.set_point(axis, world)
+
+
+def show_what_is_beside(viewer: ViewerModel, image: Image) -> None:
+    """Move the camera back until all layers are in view, unless it looks at a part of `image`."""
+    corners = image.corner_pixels[:, -2:]
+    seen, whole = corners[1] - corners[0] + 1, image.data.shape[-2:]
+    if (seen <= 1).any() or (seen >= whole).all():
+        viewer.reset_view()
