@@ -9,7 +9,6 @@ the widths at which the unrolled network foretells hidden pixels best, for compa
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -36,7 +35,7 @@ from napari_unfold.unfolding.network import UnfoldedNetwork
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 STARTS = (0.75, 1.3)
-SEEDS = (101, 102)
+SEEDS = (101,)
 SCENES = (
     *(Scene("random", density, frames=40) for density in (0.3, 1.0, 4.0, 8.0, 16.0)),
     Scene("filaments", 4.0, frames=40),
@@ -47,20 +46,21 @@ SCENES = (
     real("blinking, exponential brightness", 1.0, sample={"brightness": "exponential"}),
     real("blinking, Airy", 1.0, instrument={"psf": "airy"}),
 )
-# folder and name, sigma of the pixel-integrated Gaussian in px; where the PSF is centre-sampled its
-# variance is 1/12 px^2 larger
-CENTRE = 1.0 / 12.0
+# Sigma in px, of the Gaussian integrated over pixels. Those of the acquisitions are said to be
+# sampled in the middle of pixels; but with the listed molecules and the true background sparse
+# frames are likeliest at integrated widths of 1.153 where 1.15 is stated, 1.192 to 1.198 where 1.2
+# is. The vectorial PSF is no Gaussian; 0.815 is the nearest in the middle of the spot.
 OTHERS = {
-    "acquisitions/blink_sparse": math.sqrt(1.15**2 - CENTRE),
-    "acquisitions/blink_dense": math.sqrt(1.15**2 - CENTRE),
-    "acquisitions/persistent": math.sqrt(1.2**2 - CENTRE),
-    "acquisitions/persistent_dense": math.sqrt(1.2**2 - CENTRE),
-    "acquisitions/uneven_brightness": math.sqrt(1.2**2 - CENTRE),
-    "acquisitions/cell_background": math.sqrt(1.2**2 - CENTRE),
-    "acquisitions/scmos": math.sqrt(1.2**2 - CENTRE),
+    "acquisitions/blink_sparse": 1.15,
+    "acquisitions/blink_dense": 1.15,
+    "acquisitions/persistent": 1.2,
+    "acquisitions/persistent_dense": 1.2,
+    "acquisitions/uneven_brightness": 1.2,
+    "acquisitions/cell_background": 1.2,
+    "acquisitions/scmos": 1.2,
     "acquisitions/vectorial_psf": 0.815,
     "deep-storm/microtubules_odd": 1.0955,
-}  # fmt: skip
+}
 SCMOS = {
     "offset_map": "scmos_offset.tif", "gain_map": "scmos_gain.tif",
     "variance_map": "scmos_variance.tif",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
     from napari_unfold.plugin.layers import LayerData, Placement
+
+PART = 0.6
+"""Who sees a smaller share of an image's rows or columns has zoomed in."""
 
 
 def add_in_pieces(viewer: ViewerModel, made: Iterable[LayerData]) -> list[Layer]:
@@ -58,6 +63,6 @@ def go_to_frames(viewer: ViewerModel, frames: slice, placement: Placement) -> No
 def show_what_is_beside(viewer: ViewerModel, image: Image) -> None:
     """Move the camera back until all layers are in view, unless it looks at a part of `image`."""
     corners = image.corner_pixels[:, -2:]
-    seen, whole = corners[1] - corners[0] + 1, image.data.shape[-2:]
-    if (seen <= 1).any() or (seen >= whole).all():
+    seen = corners[1] - corners[0] + 1
+    if (seen <= 1).any() or (seen > PART * np.array(image.data.shape[-2:])).all():
         viewer.reset_view()

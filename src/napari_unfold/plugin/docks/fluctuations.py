@@ -106,8 +106,8 @@ class FluctuationsWidget(StackDock):
 
     def _show_result(self, result: FluctuationResult) -> None:
         made = fluctuation_layers(result, self._run.placement, self._run.shape[1])
-        viewing.add_in_pieces(self._viewer, made)
-        self._viewer.reset_view()  # the PSF lies beside the stack
+        shown, *_ = viewing.add_in_pieces(self._viewer, made)
+        viewing.show_what_is_beside(self._viewer, shown)
         if result.data_sigma_nm is not None:
             for step in range(len(result.history)):
                 self.plot.add(step, {"of the data": result.data_sigma_nm})

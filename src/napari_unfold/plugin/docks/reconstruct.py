@@ -217,6 +217,7 @@ class ReconstructWidget(StackDock):
             gaussian_image(sigma, q), q, sigma * pixel_nm, "learned", placement, width, row=1
         )
         viewing.add_in_pieces(self._viewer, [made])
+        viewing.show_what_is_beside(self._viewer, self.stack.need_layer())
 
     # ---- results
 
