@@ -75,6 +75,13 @@ def test_it_is_a_layer_beside_the_stack(widget, panel, viewer, stack, run_instea
     assert variance**0.5 == pytest.approx(115.0, rel=0.01)
 
 
+def test_it_replaces_what_was_learned_before(panel, viewer, run_instead, qtbot) -> None:
+    run_instead(job_of([], FOUND))
+    learn(panel, qtbot)
+    learn(panel, qtbot)
+    assert [layer.name for layer in viewer.layers] == ["stack", LAYER]
+
+
 def test_a_width_in_doubt_is_shown_and_not_offered(widget, panel, run_instead, qtbot) -> None:
     doubt = UntoldError("molecules and fluctuations disagree", "Measure a bead")
     run_instead(job_of([], LearnedWidth(*list(vars(FOUND).values())[:5], doubt)))

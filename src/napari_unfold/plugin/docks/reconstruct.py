@@ -27,7 +27,7 @@ from napari_unfold.plugin.views.preview import LivePreview
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
     from napari_unfold.estimation.learn_psf_width import LearnedWidth
     from napari_unfold.files.records import Repeat
@@ -61,6 +61,7 @@ class ReconstructWidget(StackDock):
         self.form = form
         self._run: _Run
         self._learned_on: tuple[layers.Placement, int, float]
+        self._learned_layers: list[Layer] = []
         self._finish: Callable[[], Job[Reconstruction]] | None = None
         self._keeps_finished = self._is_partial = self._is_trial = False
         self._preview = LivePreview(napari_viewer)
@@ -216,7 +217,10 @@ class ReconstructWidget(StackDock):
         made = psf_layer(
             gaussian_image(sigma, q), q, sigma * pixel_nm, "learned", placement, width, row=1
         )
-        viewing.add_in_pieces(self._viewer, [made])
+        for earlier in self._learned_layers:
+            if earlier in self._viewer.layers:
+                self._viewer.layers.remove(earlier)
+        self._learned_layers = viewing.add_in_pieces(self._viewer, [made])
         viewing.show_what_is_beside(self._viewer, self.stack.need_layer())
 
     # ---- results
