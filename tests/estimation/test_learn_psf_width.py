@@ -111,3 +111,9 @@ def test_two_estimates_that_contradict_each_other_are_said():
     found = run_to_end(learn_psf_width(as_stack(frames), KNOWN, start_px=1.05))
     assert found.doubt is not None
     assert "the fluctuations of the stack" in str(found.doubt)
+
+
+def test_frames_that_are_too_small_are_refused():
+    frames = 100 + np.random.default_rng(0).poisson(20, (12, 8, 40)).astype(np.uint16)
+    with pytest.raises(InputError, match="smaller than the PSF allows"):
+        run_to_end(learn_psf_width(as_stack(frames), KNOWN, start_px=2.0))

@@ -28,9 +28,10 @@ from napari_unfold.estimation.check_settings import PSF_MODEL_ERROR
 from napari_unfold.estimation.estimate import estimate
 from napari_unfold.estimation.hidden_pixels import Trials, UntoldError, quietly
 from napari_unfold.estimation.measured import Measured
-from napari_unfold.estimation.observe import look_at_sample, watch_background
+from napari_unfold.estimation.observe import check_frame_size, look_at_sample, watch_background
 from napari_unfold.estimation.sample import frame_range
 from napari_unfold.files.stacks import Stack
+from napari_unfold.imaging.psf import GaussianPSF
 from napari_unfold.jobs import Event, Job, Note, Progress, Stage, translated
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA
 from napari_unfold.settings.recipe import Recipe
@@ -153,6 +154,7 @@ def learn_psf_width(
     usable = check.usable(stack)
     from_data = yield from _from_fluctuations(usable, recipe)
     start = start_px or _start(recipe, from_data)
+    check_frame_size((stack.shape[1], stack.shape[2]), GaussianPSF(start))
     seen, sample = yield from look_at_sample(usable, recipe, slice(None))
     seen, factors = yield from watch_background(seen, sample)
     region = _middle(seen.shape)
