@@ -82,6 +82,13 @@ def test_it_cannot_be_learned_from_a_few_molecules():
     assert "bead" in found.doubt.remedy
 
 
+@pytest.mark.slow
+def test_nor_where_molecules_lie_too_densely():
+    found = run_to_end(learn_psf_width(stack_of(120.0, 25.0, frames=8), KNOWN, start_px=1.2))
+    assert found.sigma_px is None
+    assert "too densely" in str(found.doubt)
+
+
 def test_nor_from_mere_noise():
     noise = 100 + 2 * np.random.default_rng(1).poisson(20, (12, 40, 36))
     found = run_to_end(learn_psf_width(as_stack(noise.astype(np.uint16)), KNOWN, start_px=1.2))
