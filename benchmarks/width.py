@@ -134,7 +134,7 @@ class _Shown:
         return self._operator.adjoint(residual * self._shown, out)
 
 
-def network(frames: int = 16, iterations: int = 100) -> None:
+def network(frames: int = 4, iterations: int = 100) -> None:
     """Print the widths that the network tells."""
     factors = np.exp(0.06 * np.arange(-5, 6))
     for scene in (Scene("random", 0.3, frames=frames), Scene("random", 4.0, frames=frames)):

@@ -7,9 +7,9 @@ there and foretells worse for each; too wide a one cannot explain the spots. No 
 no number weighs molecules against misfit.
 
 The lower level is the joint fit off the grid, not the unrolled network. Through the network the
-hidden pixels tell a width that depends on its weight: in steps of 6 %, -6 to 0 % of the truth at
-0.3 molecules per square micrometre and -13 to 6 % at 4, for weights of 2 to 30 % of the largest and
-either fidelity. An image on a grid can imitate a wider PSF by light in neighbouring pixels, and a
+hidden pixels tell a width that depends on weight and fidelity: from -13 to 6 % of the truth for
+weights of 2 to 30 % of the largest (`python benchmarks/width.py network`, in steps of 6 %).
+An image on a grid can imitate a wider PSF by light in neighbouring pixels, and a
 penalty makes it fainter than the frames.
 """
 
