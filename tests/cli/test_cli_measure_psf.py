@@ -11,7 +11,8 @@ import tifffile
 
 from napari_unfold.imaging.psf import measured_psf
 from napari_unfold.localization.profiles import spot_of
-from napari_unfold.simulation.scenes import render
+from napari_unfold.settings.microscope import FWHM_PER_SIGMA
+from napari_unfold.simulation.scenes import render, simulate
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +41,37 @@ def test_a_name_that_is_no_tiff_is_refused(
     beads: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
     assert "does not end in .tif" in refused("measure-psf", beads, "--out", tmp_path / "psf.png")
+
+
+def test_without_a_name_for_the_image_one_is_asked_for(
+    beads: Path, refused: Callable[..., str]
+) -> None:
+    assert "--learn for a stack of blinking molecules" in refused("measure-psf", beads)
+
+
+@pytest.mark.slow
+def test_the_width_is_learned_from_molecules(tmp_path: Path, run_cli: Callable[..., str]) -> None:
+    """FWHM 259 nm, sigma 110 nm."""
+    stack, out = tmp_path / "cells.tif", tmp_path / "psf.tif"
+    made = simulate("random", frames=12, shape=(40, 36), density_per_um2=1.0, seed=2)
+    tifffile.imwrite(stack, made.stack)
+    camera = ["--camera", "emccd", "--camera-offset", 100, "--adu-per-photon", 2]
+    said = run_cli(
+        "measure-psf", stack, "--learn", *camera, "--pixel-size-nm", 100, "--psf-fwhm-nm", 230,
+        "--out", out,
+    )  # fmt: skip
+    assert "the fluctuations" in said
+    fwhm = float(said.rpartition("--psf-fwhm-nm ")[2])
+    assert fwhm == pytest.approx(259, rel=0.03)
+    profile = tifffile.imread(out).sum(0)
+    at = 25.0 * (np.arange(len(profile)) - len(profile) // 2)
+    assert (profile * at**2).sum() ** 0.5 * FWHM_PER_SIGMA == pytest.approx(fwhm, rel=0.01)
+
+
+def test_that_it_cannot_be_learned_is_an_error(tmp_path: Path, refused: Callable[..., str]) -> None:
+    stack = tmp_path / "noise.tif"
+    noise = 100 + 2 * np.random.default_rng(0).poisson(20, (12, 32, 32))
+    tifffile.imwrite(stack, noise.astype(np.uint16))
+    camera = ["--camera", "ccd", "--camera-offset", 100, "--adu-per-photon", 2]
+    said = refused("measure-psf", stack, "--learn", *camera, "--psf-fwhm-nm", 260)
+    assert "the width of the PSF cannot be learned" in said

@@ -12,9 +12,9 @@ from napari_unfold.files.opening import open_stack
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.fluctuation.learn_psf import image_parameters, learn_psf
 from napari_unfold.fluctuation.semiblind import SemiBlindOperator
-from napari_unfold.fluctuation.sharpen import psf_image, unfold_fluctuations
+from napari_unfold.fluctuation.sharpen import unfold_fluctuations
 from napari_unfold.imaging.forward import SeparableOperator
-from napari_unfold.imaging.psf import GaussianPSF, MeasuredPSF
+from napari_unfold.imaging.psf import GaussianPSF, MeasuredPSF, psf_image
 from napari_unfold.jobs import Metric, Progress, run_to_end
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.losses import ReconstructionLoss

@@ -58,8 +58,9 @@ def test_the_derivative_of_the_blur_by_sigma():
 
 
 @pytest.mark.slow
-def test_the_output_is_differentiable_in_sigma_and_all_other_parameters():
-    network, _ = a_network(iterations=4)
+@pytest.mark.parametrize("squared", [False, True])
+def test_the_output_is_differentiable_in_sigma_and_all_other_parameters(squared):
+    network, _ = a_network(iterations=4, squared=squared)
     y, b = images()
     not_here = {"threshold", "coupling"}  # after the last iteration; of frames in time
     learned = {n: v for n, v in network.named_parameters() if n not in not_here}

@@ -9,7 +9,13 @@ from napari_unfold.imaging.camera import CameraModel
 from napari_unfold.imaging.psf import GaussianPSF, measured_psf
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.patches import patches_around
-from napari_unfold.localization.profiles import GaussianSpot, MeasuredSpot, product, spot_of
+from napari_unfold.localization.profiles import (
+    GaussianSpot,
+    MeasuredSpot,
+    product,
+    spot_image,
+    spot_of,
+)
 from napari_unfold.localization.spots import Molecules, SpotModel
 from napari_unfold.simulation.spot_shapes import pixel_shares, render
 
@@ -135,3 +141,13 @@ def test_the_cramer_rao_bound_of_a_measured_gaussian_is_that_of_the_gaussian():
 
 def test_the_stated_gaussian_stays_one():
     assert spot_of(GaussianPSF(1.3)) == GaussianSpot(1.3)
+
+
+def test_the_image_of_a_spot_is_as_wide_as_its_light_seen_through_pixels():
+    """The variance of a Gaussian integrated over pixels is ``sigma^2 + 1/12`` along each axis."""
+    image = spot_image(GaussianSpot(1.6), 4)
+    assert image.shape[0] == image.shape[1] == 2 * 7 * 4 + 1
+    assert image.sum() == pytest.approx(1, rel=1e-6)
+    at = (np.arange(len(image)) - len(image) // 2) / 4
+    for axis in (0, 1):
+        assert (image.sum(axis) * at**2).sum() == pytest.approx(1.6**2 + 1 / 12, rel=2e-3)

@@ -22,6 +22,7 @@ from pytestqt.qtbot import QtBot
 from napari_unfold.files import presets
 from napari_unfold.jobs import Job
 from napari_unfold.plugin import remember
+from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.plugin.running.job_dock import JobDock
 from napari_unfold.plugin.running.stack_dock import StackDock
 from napari_unfold.settings.recipe import Recipe
@@ -90,6 +91,8 @@ def stop(dock: JobDock, qtbot: QtBot) -> None:
     runners = [dock.runner]
     if isinstance(dock, StackDock):
         runners.append(dock.settings.estimates.runner)
+        if isinstance(dock.settings, RecipeForm):
+            runners.append(dock.settings.learned_psf.runner)
     for runner in runners:
         runner.cancel()
     qtbot.waitUntil(lambda: all(runner.state == "idle" for runner in runners))

@@ -35,6 +35,7 @@ def reconstruction(
         image=image,
         localizations=table,
         background=np.full(shape, 20, np.float32),
+        psf=np.full((37, 37), 1 / 37**2, np.float32),
         molecule_photons=1500.0,
         pixel_size_nm=pixel_size_nm,
         upsampling=upsampling,
@@ -42,6 +43,7 @@ def reconstruction(
         record={
             "program": "test",
             "stack": {"name": "stack", "frames": [0, 5]},
+            "psf": {"sigma_nm": 110.0, "fwhm_nm": 259.0, "source": "as entered"},
             "verdict": {"summary": "The model explains the frames"},
         },
     )

@@ -22,7 +22,8 @@ DOCK = FluctuationsWidget
 RECIPE = Recipe(camera=MICROSCOPE.camera)
 JOB = ("napari_unfold.plugin.docks.fluctuations._sharpening", unfold_fluctuations)
 
-PSF_NAME = "PSF sigma 110.0 nm, FWHM 259.0 nm"
+PSF_NAME = "PSF from the data: sigma 110.0 nm, FWHM 259.0 nm"
+LEARNED_NAME = "PSF learned: sigma 115.0 nm, FWHM 270.8 nm"
 
 
 @pytest.fixture
@@ -53,7 +54,8 @@ def test_no_psf_is_needed_and_the_settings_are_those_of_the_form(widget, calls, 
 def test_mean_variance_reconstruction_and_psf_become_layers(widget, viewer, calls, qtbot) -> None:
     run(widget, qtbot)
     names = [layer.name for layer in viewer.layers]
-    assert names == ["stack", "stack mean", "stack variance", "stack unfolded variance", PSF_NAME]
+    ours = ["stack mean", "stack variance", "stack unfolded variance", PSF_NAME, LEARNED_NAME]
+    assert names == ["stack", *ours]
     corners = outer_corners(viewer.layers["stack"])
     for name in names[1:4]:
         np.testing.assert_allclose(outer_corners(viewer.layers[name]), corners)
@@ -95,7 +97,20 @@ def test_a_learned_psf_is_named_as_such(widget, viewer, calls, qtbot) -> None:
     row_of(widget.form, "fluctuation.psf_from").editor.set_value("learned")
     run(widget, qtbot)
     assert "271 nm, learned (259 nm from the data)" in widget.panel.summary.text()
-    assert "PSF sigma 115.0 nm, FWHM 270.8 nm" in viewer.layers
+    assert [layer.name for layer in viewer.layers if layer.name[:3] == "PSF"] == [LEARNED_NAME]
+
+
+def test_a_psf_that_was_learned_and_not_used_is_a_layer_too(widget, viewer, calls, qtbot) -> None:
+    run(widget, qtbot)
+    used, learned = viewer.layers[PSF_NAME], viewer.layers[LEARNED_NAME]
+    assert learned.metadata["sigma_nm"] == 115.0
+    assert learned.metadata["source"] == "learned"
+    # below the other, beside the stack
+    assert outer_corners(learned)[0, 0] > outer_corners(used)[1, 0]
+    row_of(widget.form, "fluctuation.learning_steps").editor.set_value(0)
+    viewer.layers.remove(learned)
+    run(widget, qtbot)
+    assert LEARNED_NAME not in viewer.layers
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,30 @@ def test_results_are_added_over_the_stack_and_summed_up(
     assert [layer.name for layer in viewer.layers] == [
         "stack",
         "stack unfolded",
+        "PSF as entered: sigma 110.0 nm, FWHM 259.0 nm",
         "stack localizations",
     ]
     unfolded = viewer.layers["stack unfolded"]
     np.testing.assert_allclose(outer_corners(unfolded), outer_corners(stack), atol=1e-9)
     assert "1 localizations in 5 frames" in widget.panel.summary.text()
     assert "Background estimated" in widget.panel.notes.text()
+
+
+def test_the_psf_that_was_used_is_a_layer_beside_the_upper_corner(
+    widget, viewer, stack, run_instead, qtbot
+) -> None:
+    run_instead(FINISHED)
+    run(widget, qtbot)
+    psf = viewer.layers["PSF as entered: sigma 110.0 nm, FWHM 259.0 nm"]
+    np.testing.assert_allclose(psf.scale, viewer.layers["stack unfolded"].scale)
+    assert psf.metadata["sigma_nm"] == 110.0
+    assert psf.metadata["fwhm_nm"] == pytest.approx(259.0, abs=0.1)
+    assert psf.metadata["source"] == "as entered"
+    corners, of_stack = outer_corners(psf), outer_corners(stack)
+    side = corners[1, 1] - corners[0, 1]
+    assert 0 < corners[0, 1] - of_stack[1, 1] < 0.1 * side
+    assert corners[0, 0] == pytest.approx(of_stack[0, 0])
+    assert psf not in widget.stack.layer_row.editor.choices
 
 
 def test_molecules_that_were_followed_are_a_hidden_layer(
@@ -71,7 +89,7 @@ def test_a_second_run_keeps_the_results_of_the_first(widget, viewer, run_instead
     run_instead(FINISHED)
     run(widget, qtbot)
     run(widget, qtbot)
-    assert len({layer.name for layer in viewer.layers}) == len(viewer.layers) == 5
+    assert len({layer.name for layer in viewer.layers}) == len(viewer.layers) == 7
 
 
 def test_cancel_leaves_no_layer_behind(widget, viewer, run_instead, qtbot) -> None:

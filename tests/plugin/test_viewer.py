@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_unfold.files.localizations import read_localizations, write_localizations
 from napari_unfold.files.table_formats import Movie
+from napari_unfold.plugin.viewing import show_what_is_beside
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.simulation import Instrument, Sample
 
@@ -236,3 +237,18 @@ def test_the_demo_is_shown_in_place(viewer) -> None:
     stack, unfolded = viewer.layers["Demo"], viewer.layers["Demo unfolded"]
     np.testing.assert_allclose(outer_corners(unfolded), outer_corners(stack), atol=1e-9)
     assert "Demo truth" in viewer.layers
+
+
+def test_the_view_takes_in_what_lies_beside_unless_one_has_zoomed_in(viewer, qtbot) -> None:
+    image = viewer.add_image(np.ones((40, 40)), name="image")
+    viewer.add_image(np.ones((10, 10)), name="beside", translate=(0, 200))
+    viewer.reset_view()
+    far = viewer.scene.camera.zoom
+    viewer.scene.camera.zoom = 1.5 * far
+    image.corner_pixels = np.array([[0, 3], [39, 39]])
+    show_what_is_beside(viewer, image)
+    assert viewer.scene.camera.zoom == pytest.approx(far)
+    viewer.scene.camera.zoom = 20 * far
+    image.corner_pixels = np.array([[10, 10], [20, 20]])
+    show_what_is_beside(viewer, image)
+    assert viewer.scene.camera.zoom == pytest.approx(20 * far)

@@ -20,6 +20,7 @@ from napari_unfold.jobs import Note, Preview, Progress, Stage, run_to_end
 from napari_unfold.reconstruction import reconstruct as module
 from napari_unfold.reconstruction.prepare import prepare
 from napari_unfold.reconstruction.reconstruct import reconstruct
+from napari_unfold.reconstruction.so_far import psf_source
 from napari_unfold.settings.microscope import Background, Camera, Optics
 from napari_unfold.settings.recipe import Localization, Recipe, Solver
 from napari_unfold.simulation.exposure import expose
@@ -150,6 +151,8 @@ def test_the_record_tells_what_the_preset_made_of_the_settings(small):
     assert (used["penalty"], used["iterations"]) == (network.penalty, network.iterations)
     assert result.recipe.model_dump(mode="json") == result.record["recipe"]
     assert result.record["psf"]["sigma_nm"] == pytest.approx(SEEN.optics.psf_sigma_nm)
+    assert result.record["psf"]["source"] == "as entered"
+    assert result.psf.sum() == pytest.approx(1, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -452,3 +455,17 @@ def test_frames_that_show_other_molecules_each_are_left_to_themselves(small):
 def test_that_too_few_molecules_can_be_followed_is_said(small):
     _, notes = reconstructed(small, "on")
     assert any("stay on" in note or "Too few" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("optics", "refined", "source"),
+    [
+        ({"psf_sigma_nm": 110}, False, "as entered"),
+        ({}, False, "from the data"),
+        ({"psf_image": "bead.tif"}, False, "image of a bead"),
+        ({"psf_sigma_nm": 110}, True, "measured on lone spots"),
+    ],
+)
+def test_it_is_said_where_the_psf_is_from(optics, refined, source):
+    seen = SimpleNamespace(refined=refined)
+    assert psf_source(seen, Optics.model_validate(optics)) == source

@@ -82,6 +82,8 @@ class MoleculeObservation(Observation):
         As stated, or the Gaussian most like the one that was measured.
     spot : Spot
         What a molecule looks like.
+    refined : bool
+        Whether that was measured on lone spots.
     molecule_photons : float
         Photons of a typical molecule in one frame.
     brightness : Brightness
@@ -96,6 +98,7 @@ class MoleculeObservation(Observation):
 
     psf: PSF
     spot: Spot
+    refined: bool
     molecule_photons: float
     brightness: Brightness
     detection_limit_photons: float
@@ -119,7 +122,7 @@ def observe(stack: Stack, recipe: Recipe, frames: slice) -> Job[Observation]:
     InputError
         If the stack contradicts the settings, or does not tell what they leave open.
     """
-    observation, _ = yield from _look(stack, recipe, frames)
+    observation, _ = yield from look_at_sample(stack, recipe, frames)
     return observation
 
 
@@ -141,11 +144,11 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     frame_range(frames, stack.shape[0])
     psf = load_psf(recipe.optics)
     check_frame_size((stack.shape[1], stack.shape[2]), psf)
-    seen, sample = yield from _look(stack, recipe, frames)
+    seen, sample = yield from look_at_sample(stack, recipe, frames)
     spot = spot_of(psf)
     energy = forward_operator(seen.shape, recipe.solver.upsampling, psf).point_energy
     limit = detection_limit(seen.background, seen.camera, energy)
-    seen, factors = yield from _watch_lamp(seen, sample)
+    seen, factors = yield from watch_background(seen, sample)
     photons = recipe.solver.molecule_photons
     if photons == "auto":
         told = yield from _molecules(seen, sample, spot, energy, limit, factors)
@@ -161,6 +164,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
         **{**vars(seen), "background": told.background},
         psf=psf,
         spot=told.spot,
+        refined=told.spot is not spot,
         molecule_photons=told.photons,
         brightness=told.brightness,
         detection_limit_photons=limit,
@@ -169,7 +173,7 @@ def observe_molecules(stack: Stack, recipe: Recipe, frames: slice) -> Job[Molecu
     )
 
 
-def _watch_lamp(
+def watch_background(
     seen: Observation, sample: NDArray[np.float32]
 ) -> Job[tuple[Observation, NDArray[np.float32] | None]]:
     """Return what is seen, with the background of a usual frame, and the factor of each frame.
@@ -271,10 +275,10 @@ def _psf_note(measured: Spot, stated: Spot, optics: Optics) -> str:
     )
 
 
-def _look(
+def look_at_sample(
     stack: Stack, recipe: Recipe, frames: slice
 ) -> Job[tuple[Observation, NDArray[np.float32]]]:
-    """Return what is seen in a sample of frames, and the sample in photons."""
+    """Look at a sample of frames, as `observe`; return the sample in photons too."""
     span = frame_range(frames, stack.shape[0])
     shape = stack.shape[1], stack.shape[2]
     yield Stage("Reading the stack")

@@ -24,11 +24,11 @@ from napari_unfold.fluctuation.patterns import (
     SEED,
     emitter_image,
 )
-from napari_unfold.fluctuation.sharpened import FluctuationResult, psf_image
+from napari_unfold.fluctuation.sharpened import FluctuationResult
 from napari_unfold.fluctuation.watch import first_psf, watch
 from napari_unfold.imaging.forward import ForwardOperator, forward_operator
 from napari_unfold.imaging.grid import Grid
-from napari_unfold.imaging.psf import GaussianPSF
+from napari_unfold.imaging.psf import GaussianPSF, psf_image
 from napari_unfold.jobs import (
     Device,
     Event,

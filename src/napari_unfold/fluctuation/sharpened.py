@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from napari_unfold.files.images import write_image
 from napari_unfold.files.result_folder import RECORD, ResultFolder
 from napari_unfold.files.results import save_set
-from napari_unfold.imaging.psf import PSF, GaussianPSF, gaussian_matrix
 from napari_unfold.jobs import Metrics
 from napari_unfold.settings.fluctuation import Fluctuation
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA
@@ -89,15 +88,3 @@ class FluctuationResult:
             },
             self.record,
         )
-
-
-def psf_image(psf: PSF, upsampling: int) -> NDArray[np.float32]:
-    """Return the PSF ``(n, n)`` integrated over fine pixels, centred, of odd size and sum 1."""
-    if isinstance(psf, GaussianPSF):
-        sigma = psf.sigma_px * upsampling
-        half = int(np.ceil(4.0 * sigma))
-        profile = gaussian_matrix(2 * half + 1, 1, sigma)[:, half].numpy()
-        image = np.outer(profile, profile)
-    else:
-        image = psf.on_fine_grid(upsampling)
-    return np.asarray(image / image.sum(), dtype=np.float32)

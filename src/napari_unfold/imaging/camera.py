@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,14 @@ class CameraModel:
             for value in (self.offset_adu, self.adu_per_photon, self.read_noise_photons)
         )
         return CameraModel(offset, gain, self.excess_noise, noise)
+
+    def part(self, region: tuple[slice, slice]) -> CameraModel:
+        """Return the camera of some rows and columns."""
+        parts: dict[str, Any] = {
+            name: value[region] if isinstance(value, np.ndarray) else value
+            for name, value in vars(self).items()
+        }
+        return CameraModel(**parts)
 
     def settings(self, camera: Camera) -> Camera:
         """Return `camera` with all its numbers as they are here, for the record.

@@ -135,3 +135,15 @@ def gaussian_matrix(n_pixels: int, upsampling: int, sigma_px: float | torch.Tens
     edges = torch.arange(n_pixels + 1, **options)
     centers = (torch.arange(n_pixels * upsampling, **options) + 0.5) / upsampling
     return _normal_cdf((edges[:, None] - centers) / sigma).diff(dim=0)
+
+
+def psf_image(psf: PSF, upsampling: int) -> NDArray[np.float32]:
+    """Return the PSF ``(n, n)`` integrated over fine pixels, centred, of odd size and sum 1."""
+    if isinstance(psf, GaussianPSF):
+        sigma = psf.sigma_px * upsampling
+        half = int(np.ceil(4.0 * sigma))
+        profile = gaussian_matrix(2 * half + 1, 1, sigma)[:, half].numpy()
+        image = np.outer(profile, profile)
+    else:
+        image = psf.on_fine_grid(upsampling)
+    return np.asarray(image / image.sum(), dtype=np.float32)

@@ -300,3 +300,20 @@ def trimmed(table: NDArray[np.floating], samples: int, sigma_px: float) -> NDArr
     reach = max(math.ceil(REACH_SIGMA * sigma_px), min(reach, math.ceil(LONGEST_SIGMA * sigma_px)))
     cut = max(0, half - (reach + 1) * samples)
     return table[cut : table.shape[0] - cut, cut : table.shape[1] - cut]
+
+
+def spot_image(spot: Spot, upsampling: int) -> NDArray[np.float32]:
+    """Return the light ``(n, n)`` that camera pixels see of a molecule by its distance, of sum 1.
+
+    Parameters
+    ----------
+    spot : Spot
+    upsampling : int
+        Values per camera pixel.
+    """
+    reach = spot.reach * upsampling
+    position = 0.5 - torch.arange(-reach, reach + 1, dtype=torch.float64) / upsampling
+    pixel = torch.zeros(len(position), 1, dtype=torch.long)
+    down, across = (spot.profiles(axis, pixel, position)[0][:, 0] for axis in (0, 1))
+    image = (down @ across.mT).numpy()
+    return np.asarray(image / image.sum(), dtype=np.float32)

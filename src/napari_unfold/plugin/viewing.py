@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari.components import ViewerModel
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
     from napari_unfold.plugin.layers import LayerData, Placement
+
+PART = 0.6
+"""Who sees a smaller share of an image's rows or columns has zoomed in."""
 
 
 def add_in_pieces(viewer: ViewerModel, made: Iterable[LayerData]) -> list[Layer]:
@@ -53,3 +58,11 @@ def go_to_frames(viewer: ViewerModel, frames: slice, placement: Placement) -> No
     if not frames.start <= round(now) < frames.stop:
         world = placement.translate[0] + placement.scale[0] * frames.start
         viewer.dims.set_point(axis, world)
+
+
+def show_what_is_beside(viewer: ViewerModel, image: Image) -> None:
+    """Move the camera back until all layers are in view, unless it looks at a part of `image`."""
+    corners = image.corner_pixels[:, -2:]
+    seen = corners[1] - corners[0] + 1
+    if (seen <= 1).any() or (seen > PART * np.array(image.data.shape[-2:])).all():
+        viewer.reset_view()

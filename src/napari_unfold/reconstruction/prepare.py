@@ -61,7 +61,8 @@ class Setup:
     ) -> dict[str, Any]:
         """Return how the result came about, ready for JSON."""
         seen = self.seen
-        sigma_nm = seen.psf.sigma_px * self.grid.pixel_size_nm
+        used = seen.spot if seen.refined else seen.psf
+        sigma_nm = used.sigma_px * self.grid.pixel_size_nm
         return {
             **provenance(stack, seen.frames, self.device, seconds),
             "preset": preset.name if preset else None,

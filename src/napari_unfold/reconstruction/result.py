@@ -31,6 +31,8 @@ class Reconstruction:
         One row per molecule and frame; columns as in `tables.columns`.
     background : array (Y, X)
         Photons per camera pixel.
+    psf : array (n, n), float32
+        PSF that was used, on the fine grid, of sum 1; ``record["psf"]`` has its width and source.
     molecule_photons : float
         Photons of a typical molecule that were used.
     pixel_size_nm : float
@@ -51,6 +53,7 @@ class Reconstruction:
     image: NDArray[np.float32]
     localizations: pd.DataFrame
     background: NDArray[np.float32]
+    psf: NDArray[np.float32]
     molecule_photons: float
     pixel_size_nm: float
     upsampling: int

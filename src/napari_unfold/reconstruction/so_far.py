@@ -12,15 +12,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_unfold.estimation.bad_frames import FrameCheck
+from napari_unfold.estimation.observe import MoleculeObservation
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import Stack
+from napari_unfold.imaging.psf import psf_image
 from napari_unfold.jobs import Job, Note, Stage, translated
 from napari_unfold.localization.fit_quality import FitQuality
 from napari_unfold.localization.follow import Chunk
+from napari_unfold.localization.profiles import spot_image
 from napari_unfold.reconstruction.prepare import Setup
 from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.reconstruction.through_time import ThroughTime
 from napari_unfold.reconstruction.verdict import verdict
+from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
 
 T = TypeVar("T")
@@ -105,12 +109,14 @@ class SoFar:
             image=self.image,
             localizations=table,
             background=seen.background,
+            psf=image_of_psf(seen, self.setup.grid.upsampling),
             molecule_photons=seen.molecule_photons,
             pixel_size_nm=self.given.optics.pixel_size_nm,
             upsampling=self.setup.grid.upsampling,
             recipe=self.setup.recipe,
             record={
                 **record,
+                "psf": {**record["psf"], "source": psf_source(seen, self.given.optics)},
                 "given": self.given.model_dump(mode="json"),
                 "stack": {**record["stack"], "frames": list(span)},
                 "frames_asked": list(self.check.span),
@@ -125,6 +131,20 @@ class SoFar:
         self._unfinished = self._collected.finish()
         table: pd.DataFrame = yield from _without_closing(self._unfinished)
         return table
+
+
+def image_of_psf(seen: MoleculeObservation, upsampling: int) -> NDArray[np.float32]:
+    """Return the PSF that was used, on the fine grid; one measured on spots as pixels see it."""
+    return spot_image(seen.spot, upsampling) if seen.refined else psf_image(seen.psf, upsampling)
+
+
+def psf_source(seen: MoleculeObservation, given: Optics) -> str:
+    """Say where the PSF that was used is from."""
+    if seen.refined:
+        return "measured on lone spots"
+    if given.psf_image is not None:
+        return "image of a bead"
+    return "from the data" if given.psf_sigma_nm is None else "as entered"
 
 
 def _without_closing(generator: Generator[float, None, T]) -> Generator[float, None, T]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from napari_unfold.errors import InputError
 from napari_unfold.estimation.observe import MoleculeObservation
 from napari_unfold.files.presets import Preset
-from napari_unfold.imaging.camera import CameraModel, noise_variance
+from napari_unfold.imaging.camera import noise_variance
 from napari_unfold.jobs import Device, Job, Pulse, Stage, choose_device, translated
 from napari_unfold.reconstruction.look import Look
 from napari_unfold.reconstruction.prepare import prepare
@@ -140,16 +139,9 @@ def cropped(seen: MoleculeObservation, region: Region) -> MoleculeObservation:
         shape=background.shape,
         background=background,
         crowding=seen.crowding[region],
-        camera=_cropped_camera(seen.camera, region),
+        camera=seen.camera.part(region),
         notes=list(seen.notes),
     )
-
-
-def _cropped_camera(camera: CameraModel, region: Region) -> CameraModel:
-    def part(value: Any) -> Any:
-        return value[region] if isinstance(value, np.ndarray) else value
-
-    return CameraModel(**{name: part(value) for name, value in vars(camera).items()})
 
 
 def _widened(region: Region, margin: int, shape: tuple[int, int]) -> Region:

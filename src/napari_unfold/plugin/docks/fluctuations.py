@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from napari_unfold.jobs import Event, Job, Metric, Metrics, Preview
 from napari_unfold.plugin import layers, viewing
 from napari_unfold.plugin.forms.fluctuation_form import FluctuationForm
+from napari_unfold.plugin.psf_layer import gaussian_image, psf_layer
 from napari_unfold.plugin.remember import load_last_settings
 from napari_unfold.plugin.running.loading import load
 from napari_unfold.plugin.running.panel import duration
 from napari_unfold.plugin.running.stack_dock import StackDock
-from napari_unfold.plugin.views.comparison import beside
 from napari_unfold.plugin.views.preview import LivePreview
 from napari_unfold.plugin.views.training_plot import TrainingPlot, titled
 from napari_unfold.settings.microscope import FWHM_PER_SIGMA
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unfold.fluctuation.sharpened import FluctuationResult
+
+SOURCES = {"data": "from the data", "learned": "learned", "settings": "as entered"}
 
 PLOTS = {
     "Loss": {"training loss": "#4c9be8", "validation loss": "#f0903c"},
@@ -104,8 +106,8 @@ class FluctuationsWidget(StackDock):
 
     def _show_result(self, result: FluctuationResult) -> None:
         made = fluctuation_layers(result, self._run.placement, self._run.shape[1])
-        viewing.add_in_pieces(self._viewer, made)
-        self._viewer.reset_view()  # the PSF lies beside the stack
+        shown, *_ = viewing.add_in_pieces(self._viewer, made)
+        viewing.show_what_is_beside(self._viewer, shown)
         if result.data_sigma_nm is not None:
             for step in range(len(result.history)):
                 self.plot.add(step, {"of the data": result.data_sigma_nm})
@@ -115,8 +117,7 @@ class FluctuationsWidget(StackDock):
 
 def psf_text(result: FluctuationResult) -> str:
     """Say which PSF was used, and beside it what else is known of it."""
-    used = {"data": "from the data", "learned": "learned", "settings": "as entered"}
-    text = f"PSF FWHM {result.fwhm_nm:.0f} nm, {used[result.settings.psf_from]}"
+    text = f"PSF FWHM {result.fwhm_nm:.0f} nm, {SOURCES[result.settings.psf_from]}"
     others = []
     if result.settings.psf_from != "data" and result.data_sigma_nm is not None:
         others.append(f"{FWHM_PER_SIGMA * result.data_sigma_nm:.0f} nm from the data")
@@ -128,16 +129,13 @@ def psf_text(result: FluctuationResult) -> str:
 def fluctuation_layers(
     result: FluctuationResult, placement: layers.Placement, stack_width: int
 ) -> list[layers.LayerData]:
-    """Layer data of mean, variance and reconstruction over the stack, and of the PSF beside it.
+    """Layer data of mean, variance and reconstruction over the stack, and of its PSF beside it.
 
-    The PSF has the scale of the reconstruction and lies to the right of the stack.
+    A PSF that was learned but not used lies below the one that was.
     """
     metadata = {layers.METADATA_KEY: result.record}
-    q = result.upsampling
-    psf_place = beside(placement, stack_width, 0, result.psf.shape[1] / q)
-    psf_name = f"PSF sigma {result.sigma_nm:.1f} nm, FWHM {result.fwhm_nm:.1f} nm"
-    psf_metadata = {**metadata, "sigma_nm": result.sigma_nm, "fwhm_nm": result.fwhm_nm}
-    return [
+    q, used = result.upsampling, SOURCES[result.settings.psf_from]
+    made = [
         layers.image_layer(
             result.mean, 1, placement, name=f"{placement.name} mean", metadata=metadata,
             colormap="gray",
@@ -150,10 +148,20 @@ def fluctuation_layers(
             result.reconstruction, q, placement,
             name=f"{placement.name} unfolded {result.settings.image}", metadata=metadata,
         ),
-        layers.image_layer(
-            result.psf, q, psf_place, name=psf_name, metadata=psf_metadata, colormap="viridis",
+        psf_layer(
+            result.psf, q, result.sigma_nm, used, placement, stack_width, record=result.record
         ),
     ]  # fmt: skip
+    learned_nm = result.learned_sigma_nm
+    if learned_nm is not None and result.settings.psf_from != "learned":
+        learned = gaussian_image(learned_nm / result.pixel_size_nm, q)
+        made.append(
+            psf_layer(
+                learned, q, learned_nm, "learned", placement, stack_width,
+                row=1, record=result.record,
+            )
+        )  # fmt: skip
+    return made
 
 
 def _sharpening(*args: Any, **keywords: Any) -> Job[Any]:

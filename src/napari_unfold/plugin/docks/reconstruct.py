@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 
+from napari_unfold.errors import UnfoldError
 from napari_unfold.jobs import Checkpoint, Event, Job, Preview
 from napari_unfold.plugin import layers, viewing
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
+from napari_unfold.plugin.forms.rows import sentence
 from napari_unfold.plugin.preset_store import store
+from napari_unfold.plugin.psf_layer import gaussian_image, psf_layer
 from napari_unfold.plugin.remember import LastSettings, load_last_settings, save_last_settings
 from napari_unfold.plugin.result_files import ResultFiles
 from napari_unfold.plugin.running.loading import load
@@ -24,8 +27,9 @@ from napari_unfold.plugin.views.preview import LivePreview
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
+    from napari_unfold.estimation.learn_psf_width import LearnedWidth
     from napari_unfold.files.records import Repeat
     from napari_unfold.reconstruction.result import Reconstruction
 
@@ -56,6 +60,8 @@ class ReconstructWidget(StackDock):
         super().__init__(napari_viewer, form, "Reconstruct and localize the chosen frames")
         self.form = form
         self._run: _Run
+        self._learned_on: tuple[layers.Placement, int, float]
+        self._learned_layers: list[Layer] = []
         self._finish: Callable[[], Job[Reconstruction]] | None = None
         self._keeps_finished = self._is_partial = self._is_trial = False
         self._preview = LivePreview(napari_viewer)
@@ -75,6 +81,8 @@ class ReconstructWidget(StackDock):
         self.results.said.connect(self.panel.show_summary)
         self.results.failed.connect(self._fail)
         self.results.loaded.connect(self.repeat)
+        self.form.learned_psf.requested.connect(self.learn_psf)
+        self.form.learned_psf.learned.connect(self._show_learned_psf)
         store.changed.connect(self._list_presets)
         self._on_layer()
 
@@ -104,6 +112,18 @@ class ReconstructWidget(StackDock):
             )
 
         self._start(job)
+
+    def learn_psf(self) -> None:
+        """Learn the width of the PSF from the stack, in the background; offer it."""
+        panel = self.form.learned_psf
+        try:
+            layer, recipe = self.stack.need_layer(), self.value()
+            stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
+            placement = self._in_nm(layer, recipe.optics.pixel_size_nm)
+            self._learned_on = placement, stack.shape[2], recipe.optics.pixel_size_nm
+            panel.start(_learning(stack, recipe, self.stack.frames()))
+        except UnfoldError as error:
+            panel.show_error(sentence(error))
 
     def cancel(self) -> None:
         """Ask the running job to stop; the frames that are finished are kept."""
@@ -168,8 +188,14 @@ class ReconstructWidget(StackDock):
         self.results.offer(result, placement.name)
         points = layers.localization_layer(result, placement)
         molecules = layers.molecule_layers(result, placement)
-        made = (layers.reconstruction_layer(result, placement), *molecules, points)
-        viewing.add_in_pieces(self._viewer, made)
+        image, width = layers.reconstruction_layer(result, placement), result.background.shape[1]
+        psf = result.record["psf"]
+        beside = psf_layer(
+            result.psf, result.upsampling, psf["sigma_nm"], psf["source"], placement, width,
+            record=result.record,
+        )  # fmt: skip
+        shown, *_ = viewing.add_in_pieces(self._viewer, (image, beside, *molecules, points))
+        viewing.show_what_is_beside(self._viewer, shown)
         viewing.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
         verdict = result.record["verdict"]["summary"]
@@ -182,14 +208,34 @@ class ReconstructWidget(StackDock):
             f"{verdict}"
         )
 
+    def _show_learned_psf(self, learned: LearnedWidth) -> None:
+        if learned.sigma_px is None:
+            return
+        placement, width, pixel_nm = self._learned_on
+        q, sigma = self.form.upsampling_row.editor.value, learned.sigma_px.value
+        q = q if isinstance(q, int) else 4
+        made = psf_layer(
+            gaussian_image(sigma, q), q, sigma * pixel_nm, "learned", placement, width, row=1
+        )
+        for earlier in self._learned_layers:
+            if earlier in self._viewer.layers:
+                self._viewer.layers.remove(earlier)
+        self._learned_layers = viewing.add_in_pieces(self._viewer, [made])
+        viewing.show_what_is_beside(self._viewer, self.stack.need_layer())
+
     # ---- results
 
     def _show_all_frames(self, everything: bool) -> None:
         frames = self._viewer.dims.range[-3].stop if self._viewer.dims.ndim > 2 else 0
         viewing.show_frames_around(self._viewer, float(frames + 1) if everything else 0.0)
 
+    def _on_layer(self) -> None:
+        self.form.learned_psf.clear()
+        super()._on_layer()
+
     def _refresh(self, *_: object) -> None:
         super()._refresh()
+        self.form.learned_psf.set_available(self.stack.layer() is not None)
         self.try_button.setEnabled(self.panel.run_button.isEnabled())
 
     def _forget_results(self) -> None:
@@ -240,6 +286,14 @@ class ReconstructWidget(StackDock):
         outer.addWidget(self.trial.strip)
         outer.addLayout(options)
         outer.addWidget(self.results)
+
+
+def _learning(*args: Any) -> Job[Any]:
+    """Learn the PSF, with the slow import of PyTorch in the background thread too."""
+    yield from load("napari_unfold.estimation.learn_psf_width")
+    from napari_unfold.estimation.learn_psf_width import learn_psf_width
+
+    return (yield from learn_psf_width(*args))
 
 
 def _reconstruction(*args: Any, **keywords: Any) -> Job[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QWidget
 
 from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
+from napari_unfold.plugin.forms.learned_psf import LearnedPsf
 from napari_unfold.plugin.forms.preset_fit import misfit
 from napari_unfold.plugin.forms.rows import (
     HINT_STYLE,
@@ -36,6 +37,8 @@ class RecipeForm(SettingsForm):
         super().__init__(parent)
         self.psf_row.may_be_empty = True
         self.psf_row.editor.width_nm.native.setPlaceholderText("estimated")
+        self.learned_psf = LearnedPsf(self.pixel_row, self.psf_row)
+        self.optics.add_full_width(self.learned_psf)
         self._presets: dict[str, Preset] = {}
         self._keep_presets(presets)
         self._build_method()
@@ -137,6 +140,7 @@ class RecipeForm(SettingsForm):
         warning = "" if preset is None else self._warning(preset)
         self.preset_warning.setText(warning)
         self.preset_warning.setVisible(bool(warning))
+        self.learned_psf.refresh()
         super()._on_changed()
 
     def _keep_presets(self, presets: list[Preset]) -> None:
