@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
+from napari_unfold.localization import kernels
 
 WINDOW_PX, FLAT_WINDOW_PX = 8, 6
 """Sides of the windows in which the background is taken to be constant, and of those in which what
@@ -23,7 +24,11 @@ MOST_VALUES = 4000
 """Of more frames only some are looked at."""
 
 FLATTENINGS = 6
-"""So many times the shape found so far is removed, so that even the edge of a lit cell is flat."""
+"""At most so many times the shape found so far is removed, so that even the edge of a lit cell is
+flat."""
+
+SETTLED = 0.05
+"""No more than this share of the noise is left to correct: a window tells its level within 0.02."""
 
 FEWEST_VALUES = 16
 
@@ -70,10 +75,14 @@ def estimate_background(photons: NDArray[np.floating], camera: CameraModel) -> N
     """
     few, usual = _spread(photons, WINDOW_PX), camera.typical
     windows = _windows(few.shape, WINDOW_PX)
-    coarse = np.array([[_dark_level(few[:, r, c], usual) for c in windows[1]] for r in windows[0]])
+    rows = (np.stack([few[:, r, c] for c in windows[1]]) for r in windows[0])
+    coarse = np.array([_dark_levels(row, usual) for row in rows])
     background = np.maximum(_smooth_map(coarse, windows, few.shape), MIN_BACKGROUND_PHOTONS)
     for _ in range(FLATTENINGS):
-        background = refined_background(photons, background, camera)
+        before, background = background, refined_background(photons, background, camera)
+        noise = np.sqrt(noise_variance(background, camera))
+        if (np.abs(background - before) < SETTLED * noise).all():
+            break
     return background.astype(np.float32)
 
 
@@ -105,26 +114,12 @@ def refined_background(
         Where the background is dim beside single photons, it stays as it was.
     """
     few = _spread(photons, FLAT_WINDOW_PX)
-    known = np.broadcast_to(background, few.shape)
-    if factors is not None:
-        known = known * _spread(factors, FLAT_WINDOW_PX)[:, None, None]
-    hidden = np.zeros(few.shape, dtype=bool)
-    if light is not None:
-        shown = _spread(light, FLAT_WINDOW_PX)
-        hidden = shown > np.sqrt(noise_variance(known, camera))
-        known = known + shown
+    shown = None if light is None else _spread(light, FLAT_WINDOW_PX)
+    lit = None if factors is None else _spread(factors, FLAT_WINDOW_PX)
     windows = _windows(few.shape, FLAT_WINDOW_PX)
-    deviation = np.sqrt(noise_variance(known, camera))
-    skewness = noise_skewness(known, camera)
-    left = np.where(hidden, np.inf, few - known)
-    rows = []
-    for r in windows[0]:
-        of_row = [
-            np.stack([values[:, r, c].ravel() for c in windows[1]])
-            for values in (left, deviation, skewness)
-        ]
-        rows.append(dark_shift(*of_row))
-    shift = _smooth_map(np.array(rows), windows, few.shape)
+    shifts = _compiled_shifts if kernels.AVAILABLE else dark_shifts
+    coarse = shifts(few, background, camera, windows, shown, lit)
+    shift = _smooth_map(coarse, windows, few.shape)
     corrected = np.where(is_dim(background, camera), background, background + shift)
     return np.maximum(corrected, MIN_BACKGROUND_PHOTONS).astype(np.float32)
 
@@ -154,12 +149,73 @@ def _smooth_map(
     return np.asarray(ndimage.gaussian_filter(fine, side / 2, mode="nearest"))
 
 
+def dark_shifts(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    camera: CameraModel,
+    windows: tuple[list[slice], list[slice]],
+    light: NDArray[np.floating] | None = None,
+    factors: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Return what the background is wrong by in every window; arguments as `refined_background`."""
+    known = np.broadcast_to(background, photons.shape)
+    if factors is not None:
+        known = known * factors[:, None, None]
+    hidden = np.zeros(photons.shape, dtype=bool)
+    if light is not None:
+        hidden = light > np.sqrt(noise_variance(known, camera))
+        known = known + light
+    deviation = np.sqrt(noise_variance(known, camera))
+    skewness = noise_skewness(known, camera)
+    left = np.where(hidden, np.inf, photons - known)
+    rows = []
+    for r in windows[0]:
+        of_row = [
+            np.stack([values[:, r, c].ravel() for c in windows[1]])
+            for values in (left, deviation, skewness)
+        ]
+        rows.append(dark_shift(*of_row))
+    return np.array(rows)
+
+
+def _compiled_shifts(
+    photons: NDArray[np.floating],
+    background: NDArray[np.floating],
+    camera: CameraModel,
+    windows: tuple[list[slice], list[slice]],
+    light: NDArray[np.floating] | None,
+    factors: NDArray[np.floating] | None,
+) -> NDArray[np.float64]:
+    """Return the same as `dark_shifts`, on all cores."""
+    from napari_unfold.estimation import compiled_levels as compiled
+
+    def floats(values: NDArray[np.floating] | float) -> NDArray[np.float32]:
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+    n, *shape = photons.shape
+    read_variance = np.broadcast_to(np.square(camera.read_noise_photons), shape)
+    tops, lefts = (np.array([one.start for one in axis]) for axis in windows)
+    height, width = (axis[0].stop - axis[0].start for axis in windows)
+    arguments = (
+        (tops, lefts, height, width),
+        floats(photons),
+        floats(background),
+        np.ones(n, np.float32) if factors is None else floats(factors),
+        np.zeros((0, 1, 1), np.float32) if light is None else floats(light),
+        (floats(read_variance), float(camera.excess_noise)),
+        (FEWEST_VALUES, VALUES_PER_WINDOW // 5),
+    )
+    shifts = np.empty((len(tops), len(lefts)))
+    kernels.in_pieces(lambda i, j: compiled.dark_shifts(i, j, *arguments, shifts), len(tops))
+    return shifts
+
+
 def dark_shift(
     left: NDArray[np.floating], deviation: NDArray[np.floating], skewness: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Zero of the noise in each of ``(n, m)`` sets of values whose noise is known.
 
-    As `_half_gaussian_center`, for values of unequal noise; infinite ones are left out, and a set
+    As `_half_gaussian_centers`, for values of unequal noise; infinite ones are left out, and a set
     in which too few remain says nothing (0).
     """
     order = np.argsort(left, axis=1)
@@ -185,38 +241,43 @@ def window_starts(size: int, window: int) -> list[slice]:
     return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
 
 
-def _dark_level(photons: NDArray[np.floating], camera: CameraModel) -> float:
-    """Background of one window ``(T, h, w)``, from single pixels or, if it is dim, from patches.
+def _dark_levels(photons: NDArray[np.floating], camera: CameraModel) -> NDArray[np.float64]:
+    """Background of windows ``(N, T, h, w)``, from single pixels or, where it is dim, from patches.
 
     Few photons are not Gaussian distributed; the sums of patches are closer to it.
     """
-    level = _half_gaussian_center(photons, camera)
-    patch: int = min(PATCH_PX, *photons.shape[1:])
-    if level > DIM_PHOTONS * camera.excess_noise or patch < 2:
-        return level
-    rows, columns = (n // patch for n in photons.shape[1:])
-    cut = photons[:, : rows * patch, : columns * patch].reshape(-1, rows, patch, columns, patch)
-    sums = np.asarray(cut.sum(axis=(2, 4), dtype=np.float64))
-    read_noise = camera.read_noise_photons * patch
-    summed = replace(camera, read_noise_photons=read_noise)
-    return _half_gaussian_center(sums, summed) / (patch * patch)
+    levels = _half_gaussian_centers(photons.reshape(len(photons), -1), camera)
+    patch: int = min(PATCH_PX, *photons.shape[2:])
+    dim = levels <= DIM_PHOTONS * camera.excess_noise
+    if patch < 2 or not dim.any():
+        return levels
+    rows, columns = (n // patch for n in photons.shape[2:])
+    cut = photons[dim, :, : rows * patch, : columns * patch]
+    cut = cut.reshape(len(cut), -1, rows, patch, columns, patch)
+    sums = np.asarray(cut.sum(axis=(3, 5), dtype=np.float64)).reshape(len(cut), -1)
+    summed = replace(camera, read_noise_photons=camera.read_noise_photons * patch)
+    levels[dim] = _half_gaussian_centers(sums, summed) / (patch * patch)
+    return levels
 
 
-def _half_gaussian_center(photons: NDArray[np.floating], camera: CameraModel) -> float:
-    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the values.
+def _half_gaussian_centers(
+    photons: NDArray[np.floating], camera: CameraModel
+) -> NDArray[np.float64]:
+    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among each row of values ``(N, n)``.
 
     Photon noise is skewed, by ``g``, and more than half of it lies below its mean; to first order
     (Edgeworth) that divides the right hand side by ``1 + g / (3 sqrt(2 pi))``.
     """
-    ordered = np.sort(photons.ravel().astype(np.float64))
-    below = np.arange(1, len(ordered) + 1)
-    mean_distance = ordered - np.cumsum(ordered) / below
+    ordered = np.sort(photons, axis=1).astype(np.float64)
+    below = np.arange(1, ordered.shape[1] + 1)
+    mean_distance = ordered - np.cumsum(ordered, axis=1) / below
     expected = np.sqrt(2.0 / math.pi * noise_variance(ordered, camera))
     expected /= 1.0 + noise_skewness(ordered, camera) / (3.0 * math.sqrt(2.0 * math.pi))
     # a few lowest values say little, and no value at all scatters around zero photons
-    usable = (below >= min(FEWEST_VALUES, len(ordered))) & (expected > 0)
-    crossed = np.flatnonzero(usable & (mean_distance >= expected))
-    return float(ordered[crossed[0]] if len(crossed) else np.median(ordered))
+    usable = (below >= min(FEWEST_VALUES, len(below))) & (expected > 0)
+    crossed = usable & (mean_distance >= expected)
+    found = np.take_along_axis(ordered, crossed.argmax(axis=1)[:, None], 1)[:, 0]
+    return np.where(crossed.any(axis=1), found, np.median(ordered, axis=1))
 
 
 def _interpolate(
@@ -226,12 +287,15 @@ def _interpolate(
     shape: tuple[int, int],
 ) -> NDArray[np.float64]:
     """Bilinear interpolation between the centres of the windows."""
-    axes = []
-    for windows, size in ((rows, shape[0]), (columns, shape[1])):
+    fine = np.asarray(coarse, dtype=np.float64)
+    for axis, (windows, size) in enumerate(zip((rows, columns), shape, strict=True)):
         centers = [(w.start + w.stop - 1) / 2 for w in windows]
-        axes.append(np.interp(np.arange(size), centers, np.arange(len(centers))))
-    grid = np.meshgrid(*axes, indexing="ij")
-    return np.asarray(ndimage.map_coordinates(coarse, grid, order=1, mode="nearest"))
+        place = np.interp(np.arange(size), centers, np.arange(len(centers)))
+        left = place.astype(int)
+        right = np.minimum(left + 1, len(centers) - 1)
+        share = np.expand_dims(place - left, 1 - axis)
+        fine = (1.0 - share) * fine.take(left, axis) + share * fine.take(right, axis)
+    return fine
 
 
 def estimate_molecule_photons(
