@@ -144,9 +144,16 @@ def _smooth_map(
 ) -> NDArray[np.float64]:
     """Return a map ``(Y, X)`` from the values of the windows, without outliers."""
     median = ndimage.median_filter(coarse, size=3, mode="nearest")
-    fine = _interpolate(median, *windows, (shape[1], shape[2]))
+    centers = [np.array([(w.start + w.stop - 1) / 2 for w in axis]) for axis in windows]
     side = windows[0][0].stop - windows[0][0].start
-    return np.asarray(ndimage.gaussian_filter(fine, side / 2, mode="nearest"))
+    # of large windows not every pixel is needed
+    step = max(1, side // FLAT_WINDOW_PX)
+    knots = [np.linspace(0, n - 1, math.ceil((n - 1) / step) + 1) for n in shape[1:]]
+    spacing = [max(at[1] - at[0], 1.0) for at in knots]
+    smooth = ndimage.gaussian_filter(
+        _interpolate(median, centers, knots), [side / 2 / s for s in spacing], mode="nearest"
+    )
+    return _interpolate(smooth, knots, [np.arange(n, dtype=np.float64) for n in shape[1:]])
 
 
 def dark_shifts(
@@ -281,21 +288,18 @@ def _half_gaussian_centers(
 
 
 def _interpolate(
-    coarse: NDArray[np.floating],
-    rows: list[slice],
-    columns: list[slice],
-    shape: tuple[int, int],
+    values: NDArray[np.floating],
+    at: list[NDArray[np.float64]],
+    to: list[NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Bilinear interpolation between the centres of the windows."""
-    fine = np.asarray(coarse, dtype=np.float64)
-    for axis, (windows, size) in enumerate(zip((rows, columns), shape, strict=True)):
-        centers = [(w.start + w.stop - 1) / 2 for w in windows]
-        place = np.interp(np.arange(size), centers, np.arange(len(centers)))
+    """Bilinear interpolation from a grid of rows and columns to another."""
+    for axis, (known, wanted) in enumerate(zip(at, to, strict=True)):
+        place = np.interp(wanted, known, np.arange(len(known)))
         left = place.astype(int)
-        right = np.minimum(left + 1, len(centers) - 1)
+        right = np.minimum(left + 1, len(known) - 1)
         share = np.expand_dims(place - left, 1 - axis)
-        fine = (1.0 - share) * fine.take(left, axis) + share * fine.take(right, axis)
-    return fine
+        values = (1.0 - share) * values.take(left, axis) + share * values.take(right, axis)
+    return np.asarray(values, dtype=np.float64)
 
 
 def estimate_molecule_photons(
