@@ -178,9 +178,7 @@ def frame_levels(
                 below = (known - seen[i]) * deviation
                 counted = one if below > nothing else nothing
                 count += counted
-                surplus += (
-                    counted * (below - half / (one + skewness)) * (background[i] * deviation)
-                )
+                surplus += counted * (below - half / (one + skewness)) * (background[i] * deviation)
             if surplus > nothing and count > np.float32(span[3] * n):
                 high = middle
             else:
