@@ -1,4 +1,4 @@
-"""Levels of the dark pixels, compiled: the arithmetic of `background` and `lamp`."""
+"""Levels of the dark pixels, compiled: the arithmetic of `dark_levels` and `lamp`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def dark_shifts(
     fewest: tuple[int, int],
     shifts: Doubles,
 ) -> None:
-    """Write what the background is wrong by in the windows of some rows, see `background`.
+    """Write what the background is wrong by in the windows of some rows, see `dark_levels`.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.estimation.background import is_dim
+from napari_unfold.estimation.dark_levels import is_dim
 from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
 from napari_unfold.localization import kernels
 
