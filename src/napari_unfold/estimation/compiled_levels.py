@@ -14,38 +14,39 @@ EDGEWORTH = 1.0 / (3.0 * math.sqrt(2.0 * math.pi))
 PER_DEVIATION, BUCKETS = 100, 1600
 """Values are sorted into buckets, so many per standard deviation of the noise."""
 
+MANY = 64
+"""In a bucket, as in the last if the lowest value is far from the others."""
+
 
 @jit
-def in_order(values: Doubles, bucket: float, counts: Integers, order: Integers) -> None:
-    """Write the order of some values; most lie within a few hundred buckets of the lowest."""
-    n, last = values.shape[0], BUCKETS - 1
+def into_buckets(values: Doubles, bucket: float, ends: Integers, order: Integers) -> None:
+    """Write the order of some values but for that within buckets, and where these end."""
+    n, last, per = values.shape[0], BUCKETS - 1, 1.0 / bucket
     lowest = values.min()
-    counts[:] = 0
+    ends[:] = 0
     for i in range(n):
-        counts[min(int((values[i] - lowest) / bucket), last) + 1] += 1
+        ends[int(min((values[i] - lowest) * per, last)) + 1] += 1
     for k in range(BUCKETS):
-        counts[k + 1] += counts[k]
+        ends[k + 1] += ends[k]
     for i in range(n):
-        k = min(int((values[i] - lowest) / bucket), last)
-        order[counts[k]] = i
-        counts[k] += 1
-    start = 0
-    for k in range(BUCKETS):
-        stop = counts[k]
-        if stop - start > 64:
-            some = order[start:stop].copy()
-            by_value = np.argsort(values[some])
-            for i in range(stop - start):
-                order[start + i] = some[by_value[i]]
-        else:
-            for i in range(start + 1, stop):
-                one = order[i]
-                at = i
-                while at > start and values[order[at - 1]] > values[one]:
-                    order[at] = order[at - 1]
-                    at -= 1
-                order[at] = one
-        start = stop
+        k = int(min((values[i] - lowest) * per, last))
+        order[ends[k]] = i
+        ends[k] += 1
+
+
+@jit
+def sort(values: Doubles, order: Integers) -> None:
+    """Put the indices of a few values in the order of these."""
+    n = order.shape[0]
+    if n > MANY:
+        order[:] = order[np.argsort(values[order])]
+        return
+    for i in range(1, n):
+        one, at = order[i], i
+        while at > 0 and values[order[at - 1]] > values[one]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = one
 
 
 @jit
@@ -85,8 +86,15 @@ def dark_shifts(
     read_variance, excess = noise
     most = photons.shape[0] * height * width
     values, deviations, skews = np.empty(most), np.empty(most), np.empty(most)
-    counts, order = np.empty(BUCKETS + 1, np.int64), np.empty(most, np.int64)
+    ends, order = np.empty(BUCKETS + 1, np.int64), np.empty(most, np.int64)
     third = excess * (2.0 * excess - 1.0)
+    usual, usual_skew = np.empty(background.shape), np.empty(background.shape)
+    for y in range(background.shape[0]):
+        for x in range(background.shape[1]):
+            mean = max(background[y, x], 0.0)
+            variance = excess * mean + read_variance[y, x]
+            usual[y, x] = math.sqrt(variance)
+            usual_skew[y, x] = third * mean / max(variance * usual[y, x], 1e-18)
     for row in range(first, last):
         for column in range(lefts.shape[0]):
             n, scatter = 0, 0.0
@@ -94,6 +102,12 @@ def dark_shifts(
                 for y in range(tops[row], tops[row] + height):
                     for x in range(lefts[column], lefts[column] + width):
                         known = background[y, x] * factors[t]
+                        if light.shape[0] == 0 and factors[t] == 1.0:
+                            deviations[n], skews[n] = usual[y, x], usual_skew[y, x]
+                            values[n] = photons[t, y, x] - known
+                            scatter += deviations[n]
+                            n += 1
+                            continue
                         if light.shape[0]:
                             shown = light[t, y, x]
                             variance = excess * max(known, 0.0) + read_variance[y, x]
@@ -111,21 +125,37 @@ def dark_shifts(
             if n < fewest[1]:
                 continue
             bucket = max(scatter / n, 1e-9) / PER_DEVIATION
-            in_order(values[:n], bucket, counts, order)
-            below, expected, skew, found = 0.0, 0.0, 0.0, values[order[n // 2]]
-            for k in range(n):
-                i = order[k]
-                below += values[i]
-                expected += deviations[i]
-                skew += skews[i]
-                m = k + 1.0
-                distance = values[i] - below / m
-                if m >= min(fewest[0], most) and distance >= HALF * expected / m / (
-                    1.0 + EDGEWORTH * skew / m
-                ):
-                    found = values[i]
-                    break
-            shifts[row, column] = found
+            into_buckets(values[:n], bucket, ends, order)
+            shifts[row, column] = first_far_enough(
+                values, deviations, skews, min(fewest[0], most), ends, order[:n]
+            )
+
+
+@jit
+def first_far_enough(
+    values: Doubles,
+    deviations: Doubles,
+    skews: Doubles,
+    fewest: int,
+    ends: Integers,
+    order: Integers,
+) -> float:
+    """Return the lowest value from which those below are as far as their noise tells."""
+    n, start, at = order.shape[0], 0, 0
+    below, expected, skew, middle = 0.0, 0.0, 0.0, np.float64(0.0)
+    for k in range(BUCKETS):
+        sort(values, order[start : ends[k]])
+        for at in range(start, ends[k]):
+            i, m = order[at], at + 1.0
+            below += values[i]
+            expected += deviations[i]
+            skew += skews[i]
+            if at == n // 2:
+                middle = np.float64(values[i])
+            if m >= fewest and (values[i] - below / m) * (m + EDGEWORTH * skew) >= HALF * expected:
+                return np.float64(values[i])
+        start = ends[k]
+    return middle
 
 
 @jit
