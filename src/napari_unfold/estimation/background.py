@@ -30,8 +30,9 @@ FLATTENINGS = 6
 """At most so many times the shape found so far is removed, so that even the edge of a lit cell is
 flat."""
 
-SETTLED = 0.05
-"""No more than this share of the noise is left to correct: a window tells its level within 0.02."""
+SETTLED = 0.1
+"""When no pixel changes by more than this share of the noise, most change by less than 0.02, about
+the error with which a window tells its level."""
 
 MIN_BACKGROUND_PHOTONS = 0.05
 """Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
