@@ -282,3 +282,11 @@ def test_a_large_frame_is_fitted_as_its_parts_are_by_themselves():
         assert torch.allclose(mine.photons, alone.photons, rtol=1e-3)
         at += len(kept)
     assert at >= 5
+
+
+@pytest.mark.parametrize("spot", SPOTS)
+def test_light_of_molecules(spot):
+    (frames, molecules), (exact_frames, exact) = in_both(11, spot)
+    light = frames.light(molecules)
+    assert torch.allclose(light.double(), exact_frames.light(exact), rtol=1e-3, atol=0.05)
+    assert light.sum() > 1000

@@ -82,7 +82,7 @@ class ModelSelection:
 
     def add(self, molecules: Molecules) -> Molecules:
         """Put molecules where the frames are brighter than the known ones explain."""
-        light = self.frames.spot_model(molecules).light(molecules)
+        light = self.frames.light(molecules)
         new = residual_peaks(self.frames, light)
         if len(new) == 0:
             return molecules
@@ -98,7 +98,7 @@ class ModelSelection:
         chosen = (molecules.photons > self.brightest_single).nonzero()[:, 0]
         if len(chosen) == 0:
             return molecules
-        light = self.frames.spot_model(molecules).light(molecules)
+        light = self.frames.light(molecules)
         residual, _ = self.frames.likelihood.residual_and_weight(light)
         which, pairs, surplus = [], [], []
         for hood in self._neighbourhoods(molecules, chosen, light):
@@ -122,7 +122,7 @@ class ModelSelection:
 
     def evidence(self, molecules: Molecules) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the evidence ``(N,)`` of every molecule, and whether it has no neighbours."""
-        light = self.frames.spot_model(molecules).light(molecules)
+        light = self.frames.light(molecules)
         everyone = torch.arange(len(molecules), device=molecules.frame.device)
         evidence = torch.zeros_like(molecules.photons)
         lone = torch.zeros_like(everyone, dtype=torch.bool)

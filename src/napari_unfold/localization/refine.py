@@ -141,8 +141,8 @@ def _fit_compiled(molecules: Molecules, frames: Frames, iterations: int) -> Mole
     table = np.ascontiguousarray(molecules.table[order].numpy())
     n_frames = len(frames.y)
     starts = np.searchsorted(molecules.frame[order].numpy(), np.arange(n_frames + 1))
-    counts = frames.counts.clamp(min=0.0).contiguous().numpy()
-    floor = frames.floor.contiguous().numpy()
+    counts = frames.counts.numpy()
+    floor = frames.floor.numpy()
     side, splines, prior = (
         2 * frames.spot.reach + 1,
         frames.spot.splines,

@@ -55,7 +55,7 @@ def uncertainties(molecules: Molecules, frames: Frames, crowding: torch.Tensor) 
     crowding : tensor (N,)
         Molecules expected per ``4 pi sigma^2`` and frame, at every molecule.
     """
-    light = frames.spot_model(molecules).light(molecules)
+    light = frames.light(molecules)
     everyone = torch.arange(len(molecules), device=light.device)
     variance = torch.zeros_like(molecules.table)
     reach = REACH_SIGMA * frames.sigma_px
