@@ -9,7 +9,8 @@ folder of its own and measured in turn with this one.
     core ms     milliseconds of processor time a frame, whatever else the machine is doing; their
                 ratio is given
     us / um2    the same per square micrometre: flat if the cost goes with the area
-    job         seconds of `napari-unfold reconstruct`, the start of the program included
+    job         seconds of `napari-unfold reconstruct`, the start of the program included, and the
+                processor time of its stages (see stages.py; an old commit may not have them all)
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from statistics import median
 ROOT = Path(__file__).parents[1]
 DENSITIES_PER_UM2 = {"sparse": 0.3, "dense": 5.0}
 FRAMES = {64: 64, 128: 16, 256: 4, 2048: 1}
-JOB_FRAMES = {("sparse", 64): 200, ("sparse", 256): 12, ("dense", 64): 32}
+JOB_FRAMES = {
+    ("sparse", 64): 200, ("sparse", 256): 12, ("dense", 64): 32, ("sparse", 2048): 1,
+}  # fmt: skip
 SLOW = {("sparse", 2048), ("dense", 2048)}
 """Not for an old commit: more than ten minutes a frame."""
 PIXEL_UM, SIGMA_PX, UPSAMPLING, ITERATIONS = 0.1, 1.1, 4, 300
@@ -112,21 +115,23 @@ def child(source: Path, *arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def job_seconds(source: Path, kind: str, side: int, n_frames: int, folder: Path) -> float:
-    """Seconds of the command line for one stack."""
+def job_stages(
+    source: Path, kind: str, side: int, n_frames: int, folder: Path
+) -> dict[str, list[float]]:
+    """Seconds and processor time of every stage of the command line, for one stack."""
     stack = folder / f"{kind}-{side}.tif"
     if not stack.exists():
         child(ROOT, "--write", kind, str(side), str(n_frames), str(stack))
     command = [
-        sys.executable, "-c", "from napari_unfold.cli import main; main()", "reconstruct",
-        str(stack), "--out", str(folder / "out"), "--pixel-size-nm", "100",
+        sys.executable, str(Path(__file__).with_name("stages.py")),
+        str(stack), "--pixel-size-nm", "100",
         "--psf-sigma-nm", "110", "--camera-offset", str(OFFSET_ADU), "--adu-per-photon", "1",
         "--read-noise-photons", "0", "--excess-noise", "1",
     ]  # fmt: skip
-    started = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(source / "src")}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - started
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    stages: dict[str, list[float]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return stages
 
 
 def report(sources: dict[str, Path], sides: list[int], repeats: int, jobs: bool) -> None:
@@ -152,9 +157,18 @@ def report(sources: dict[str, Path], sides: list[int], repeats: int, jobs: bool)
             line(f"network, {kind}, {side} x {side}", cells, list(seconds.values()))
     with tempfile.TemporaryDirectory() as folder:
         for (kind, side), n_frames in JOB_FRAMES.items() if jobs else ():
-            took = [job_seconds(s, kind, side, n_frames, Path(folder)) for s in sources.values()]
-            cells = [f"{name} {t:.1f} s" for name, t in zip(sources, took, strict=True)]
-            line(f"job, {kind}, {side} x {side} x {n_frames}", cells, took)
+            took, parts = [], {}
+            for name, source in sources.items():
+                if (kind, side) in SLOW and source != ROOT:
+                    continue
+                stages = job_stages(source, kind, side, n_frames, Path(folder))
+                wall, core = (sum(both[i] for both in stages.values()) for i in range(2))
+                took.append(core)
+                parts[name] = f"{name} {wall:.1f} s, {core:.1f} core s"
+                if source == ROOT:
+                    shown = [f"{title} {both[1]:.2f}" for title, both in stages.items()]
+            line(f"job, {kind}, {side} x {side} x {n_frames}", list(parts.values()), took)
+            print("    core s: " + ", ".join(shown), flush=True)
 
 
 def line(title: str, cells: list[str], seconds: list[float]) -> None:

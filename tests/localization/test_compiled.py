@@ -253,3 +253,40 @@ def test_without_numba_torch_fits(monkeypatch):
     readable = fit(molecules, frames, 2)
     assert all(isinstance(hood.patches, Patches) for hood in hoods(frames, molecules))
     torch.testing.assert_close(compiled.position, readable.position, rtol=0, atol=2e-3)
+
+
+def test_a_large_frame_is_fitted_as_its_parts_are_by_themselves():
+    # molecules stand apart, each in a part of its own
+    corners = [(0, 0), (0, 150), (150, 140)]
+    draw = torch.Generator().manual_seed(7)
+    b = torch.full((1, 180, 170), 8.0)
+    y, true = torch.poisson(b, generator=draw), []
+    for row, column in corners:
+        frames, start = scene(row + column, SPOTS[0])
+        height, width = SHAPE[1:]
+        y[0, row : row + height, column : column + width] = frames.y[0]
+        inside = (start.frame == 0) & (start.position > 4).all(1) & (start.position < 15).all(1)
+        kept = start.select(inside)
+        true.append((kept, torch.tensor([float(row), float(column)])))
+    whole = Molecules.none()
+    for kept, corner in true:
+        whole = whole.joined(Molecules(kept.frame, kept.position + corner, kept.photons))
+    together = fit(whole, Frames(y, b, SPOTS[0]))
+    at = 0
+    for kept, corner in true:
+        low, high = corner.int(), corner.int() + torch.tensor(SHAPE[1:])
+        rows, columns = slice(low[0], high[0]), slice(low[1], high[1])
+        alone = fit(kept, Frames(y[:, rows, columns], b[:, rows, columns], SPOTS[0]))
+        mine = together.select(torch.arange(at, at + len(kept)))
+        assert torch.allclose(mine.position - corner, alone.position, atol=1e-3)
+        assert torch.allclose(mine.photons, alone.photons, rtol=1e-3)
+        at += len(kept)
+    assert at >= 5
+
+
+@pytest.mark.parametrize("spot", SPOTS)
+def test_light_of_molecules(spot):
+    (frames, molecules), (exact_frames, exact) = in_both(11, spot)
+    light = frames.light(molecules)
+    assert torch.allclose(light.double(), exact_frames.light(exact), rtol=1e-3, atol=0.05)
+    assert light.sum() > 1000

@@ -6,7 +6,8 @@ import torch
 
 from napari_unfold.imaging.camera import CameraModel, to_photons
 from napari_unfold.localization.likelihood import CameraLikelihood, Frames
-from napari_unfold.localization.localizer import find_spots, merge
+from napari_unfold.localization.localizer import merge
+from napari_unfold.localization.peaks import find_spots
 from napari_unfold.localization.profiles import GaussianSpot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules, SpotModel

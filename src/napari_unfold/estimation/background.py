@@ -6,30 +6,33 @@ Both estimates hold for any density of molecules, as long as each is dark most o
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
+from napari_unfold.estimation.dark_levels import (
+    VALUES_PER_WINDOW,
+    dark_levels,
+    is_dim,
+    shifts_in_windows,
+)
+from napari_unfold.imaging.camera import CameraModel, noise_variance
 
 WINDOW_PX, FLAT_WINDOW_PX = 8, 6
 """Sides of the windows in which the background is taken to be constant, and of those in which what
 is left of it once its shape is removed is; larger for few frames."""
 
-VALUES_PER_WINDOW = 400
 MOST_VALUES = 4000
 """Of more frames only some are looked at."""
 
 FLATTENINGS = 6
-"""So many times the shape found so far is removed, so that even the edge of a lit cell is flat."""
+"""At most so many times the shape found so far is removed, so that even the edge of a lit cell is
+flat."""
 
-FEWEST_VALUES = 16
-
-DIM_PHOTONS = 3.0
-PATCH_PX = 4
-"""Below this background, in units of the excess noise, patches are looked at instead of pixels."""
+SETTLED = 0.1
+"""When no pixel changes by more than this share of the noise, most change by less than 0.02, about
+the error with which a window tells its level."""
 
 MIN_BACKGROUND_PHOTONS = 0.05
 """Lower bound of every background: the Kullback-Leibler fidelity needs a positive one."""
@@ -70,10 +73,14 @@ def estimate_background(photons: NDArray[np.floating], camera: CameraModel) -> N
     """
     few, usual = _spread(photons, WINDOW_PX), camera.typical
     windows = _windows(few.shape, WINDOW_PX)
-    coarse = np.array([[_dark_level(few[:, r, c], usual) for c in windows[1]] for r in windows[0]])
+    rows = (np.stack([few[:, r, c] for c in windows[1]]) for r in windows[0])
+    coarse = np.array([dark_levels(row, usual) for row in rows])
     background = np.maximum(_smooth_map(coarse, windows, few.shape), MIN_BACKGROUND_PHOTONS)
     for _ in range(FLATTENINGS):
-        background = refined_background(photons, background, camera)
+        before, background = background, refined_background(photons, background, camera)
+        noise = np.sqrt(noise_variance(background, camera))
+        if (np.abs(background - before) < SETTLED * noise).all():
+            break
     return background.astype(np.float32)
 
 
@@ -105,33 +112,13 @@ def refined_background(
         Where the background is dim beside single photons, it stays as it was.
     """
     few = _spread(photons, FLAT_WINDOW_PX)
-    known = np.broadcast_to(background, few.shape)
-    if factors is not None:
-        known = known * _spread(factors, FLAT_WINDOW_PX)[:, None, None]
-    hidden = np.zeros(few.shape, dtype=bool)
-    if light is not None:
-        shown = _spread(light, FLAT_WINDOW_PX)
-        hidden = shown > np.sqrt(noise_variance(known, camera))
-        known = known + shown
+    shown = None if light is None else _spread(light, FLAT_WINDOW_PX)
+    lit = None if factors is None else _spread(factors, FLAT_WINDOW_PX)
     windows = _windows(few.shape, FLAT_WINDOW_PX)
-    deviation = np.sqrt(noise_variance(known, camera))
-    skewness = noise_skewness(known, camera)
-    left = np.where(hidden, np.inf, few - known)
-    rows = []
-    for r in windows[0]:
-        of_row = [
-            np.stack([values[:, r, c].ravel() for c in windows[1]])
-            for values in (left, deviation, skewness)
-        ]
-        rows.append(dark_shift(*of_row))
-    shift = _smooth_map(np.array(rows), windows, few.shape)
+    coarse = shifts_in_windows(few, background, camera, windows, shown, lit)
+    shift = _smooth_map(coarse, windows, few.shape)
     corrected = np.where(is_dim(background, camera), background, background + shift)
     return np.maximum(corrected, MIN_BACKGROUND_PHOTONS).astype(np.float32)
-
-
-def is_dim(background: NDArray[np.floating], camera: CameraModel) -> NDArray[np.bool_]:
-    """Mask of pixels whose photons are too few to be Gaussian distributed."""
-    return np.asarray(background <= DIM_PHOTONS * camera.excess_noise)
 
 
 def _spread(frames: NDArray[np.floating], window: int) -> NDArray[np.floating]:
@@ -149,33 +136,16 @@ def _smooth_map(
 ) -> NDArray[np.float64]:
     """Return a map ``(Y, X)`` from the values of the windows, without outliers."""
     median = ndimage.median_filter(coarse, size=3, mode="nearest")
-    fine = _interpolate(median, *windows, (shape[1], shape[2]))
+    centers = [np.array([(w.start + w.stop - 1) / 2 for w in axis]) for axis in windows]
     side = windows[0][0].stop - windows[0][0].start
-    return np.asarray(ndimage.gaussian_filter(fine, side / 2, mode="nearest"))
-
-
-def dark_shift(
-    left: NDArray[np.floating], deviation: NDArray[np.floating], skewness: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Zero of the noise in each of ``(n, m)`` sets of values whose noise is known.
-
-    As `_half_gaussian_center`, for values of unequal noise; infinite ones are left out, and a set
-    in which too few remain says nothing (0).
-    """
-    order = np.argsort(left, axis=1)
-    ordered = np.take_along_axis(left, order, 1).astype(np.float64)
-    below = np.arange(1, ordered.shape[1] + 1)
-    with np.errstate(invalid="ignore"):
-        distance = ordered - np.cumsum(ordered, axis=1) / below
-    expected = np.cumsum(np.take_along_axis(deviation, order, 1), axis=1) / below
-    skew = np.cumsum(np.take_along_axis(skewness, order, 1), axis=1) / below
-    expected *= math.sqrt(2.0 / math.pi) / (1.0 + skew / (3.0 * math.sqrt(2.0 * math.pi)))
-    finite = np.isfinite(ordered)
-    crossed = finite & (below >= min(FEWEST_VALUES, len(below))) & (distance >= expected)
-    at = np.where(crossed.any(axis=1), crossed.argmax(axis=1), finite.sum(axis=1) // 2)
-    found = np.take_along_axis(ordered, np.minimum(at, len(below) - 1)[:, None], 1)[:, 0]
-    enough = finite.sum(axis=1) >= VALUES_PER_WINDOW // 5
-    return np.where(enough & np.isfinite(found), found, 0.0)
+    # of large windows not every pixel is needed
+    step = max(1, side // FLAT_WINDOW_PX)
+    knots = [np.linspace(0, n - 1, math.ceil((n - 1) / step) + 1) for n in shape[1:]]
+    spacing = [max(at[1] - at[0], 1.0) for at in knots]
+    smooth = ndimage.gaussian_filter(
+        _interpolate(median, centers, knots), [side / 2 / s for s in spacing], mode="nearest"
+    )
+    return _interpolate(smooth, knots, [np.arange(n, dtype=np.float64) for n in shape[1:]])
 
 
 def window_starts(size: int, window: int) -> list[slice]:
@@ -185,53 +155,19 @@ def window_starts(size: int, window: int) -> list[slice]:
     return [slice(s, s + window) for s in dict.fromkeys([*starts, size - window])]
 
 
-def _dark_level(photons: NDArray[np.floating], camera: CameraModel) -> float:
-    """Background of one window ``(T, h, w)``, from single pixels or, if it is dim, from patches.
-
-    Few photons are not Gaussian distributed; the sums of patches are closer to it.
-    """
-    level = _half_gaussian_center(photons, camera)
-    patch: int = min(PATCH_PX, *photons.shape[1:])
-    if level > DIM_PHOTONS * camera.excess_noise or patch < 2:
-        return level
-    rows, columns = (n // patch for n in photons.shape[1:])
-    cut = photons[:, : rows * patch, : columns * patch].reshape(-1, rows, patch, columns, patch)
-    sums = np.asarray(cut.sum(axis=(2, 4), dtype=np.float64))
-    read_noise = camera.read_noise_photons * patch
-    summed = replace(camera, read_noise_photons=read_noise)
-    return _half_gaussian_center(sums, summed) / (patch * patch)
-
-
-def _half_gaussian_center(photons: NDArray[np.floating], camera: CameraModel) -> float:
-    """Solve ``mean(b - v | v < b) = s(b) sqrt(2 / pi)`` for b among the values.
-
-    Photon noise is skewed, by ``g``, and more than half of it lies below its mean; to first order
-    (Edgeworth) that divides the right hand side by ``1 + g / (3 sqrt(2 pi))``.
-    """
-    ordered = np.sort(photons.ravel().astype(np.float64))
-    below = np.arange(1, len(ordered) + 1)
-    mean_distance = ordered - np.cumsum(ordered) / below
-    expected = np.sqrt(2.0 / math.pi * noise_variance(ordered, camera))
-    expected /= 1.0 + noise_skewness(ordered, camera) / (3.0 * math.sqrt(2.0 * math.pi))
-    # a few lowest values say little, and no value at all scatters around zero photons
-    usable = (below >= min(FEWEST_VALUES, len(ordered))) & (expected > 0)
-    crossed = np.flatnonzero(usable & (mean_distance >= expected))
-    return float(ordered[crossed[0]] if len(crossed) else np.median(ordered))
-
-
 def _interpolate(
-    coarse: NDArray[np.floating],
-    rows: list[slice],
-    columns: list[slice],
-    shape: tuple[int, int],
+    values: NDArray[np.floating],
+    at: list[NDArray[np.float64]],
+    to: list[NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Bilinear interpolation between the centres of the windows."""
-    axes = []
-    for windows, size in ((rows, shape[0]), (columns, shape[1])):
-        centers = [(w.start + w.stop - 1) / 2 for w in windows]
-        axes.append(np.interp(np.arange(size), centers, np.arange(len(centers))))
-    grid = np.meshgrid(*axes, indexing="ij")
-    return np.asarray(ndimage.map_coordinates(coarse, grid, order=1, mode="nearest"))
+    """Bilinear interpolation from a grid of rows and columns to another."""
+    for axis, (known, wanted) in enumerate(zip(at, to, strict=True)):
+        place = np.interp(wanted, known, np.arange(len(known)))
+        left = place.astype(int)
+        right = np.minimum(left + 1, len(known) - 1)
+        share = np.expand_dims(place - left, 1 - axis)
+        values = (1.0 - share) * values.take(left, axis) + share * values.take(right, axis)
+    return np.asarray(values, dtype=np.float64)
 
 
 def estimate_molecule_photons(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
-from napari_unfold.estimation.estimate import Estimate, estimate
+from napari_unfold.estimation.estimate import LOOKED_AT_PIXELS, Estimate, estimate
 from napari_unfold.estimation.measured import Measured
 from napari_unfold.estimation.sample import sample_runs
 from napari_unfold.files.stacks import Stack
@@ -41,6 +41,9 @@ SMALL_OFFSET_SHARE = 0.15
 
 FEWEST_FRAMES = 20
 """Of fewer frames nothing is refused."""
+
+COMPARED_PIXELS = 2**20
+"""So many show well within the model errors whether settings are right."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,10 @@ def check_settings(
         If a setting contradicts the stack, or the width is missing and the stack does not tell it.
     """
     optics, camera = recipe.optics, recipe.camera
-    found, reason = yield from _estimated(stack, camera, span)
-    if optics.psf_sigma_nm is None and optics.psf_image is None:
+    unknown = optics.psf_sigma_nm is None and optics.psf_image is None
+    pixels = LOOKED_AT_PIXELS if unknown else COMPARED_PIXELS
+    found, reason = yield from _estimated(stack, camera, span, pixels)
+    if unknown:
         width = _width_or_refusal(found, reason, optics)
         yield Note(f"PSF estimated from the stack: sigma {width} nm")
         optics = optics.model_copy(update={"psf_sigma_nm": width.value})
@@ -199,11 +204,11 @@ _TRUST = "trust your settings (--trust-settings)"
 
 
 def _estimated(
-    stack: Stack, camera: Camera, span: tuple[int, int]
+    stack: Stack, camera: Camera, span: tuple[int, int], pixels: int
 ) -> Job[tuple[Estimate | None, str]]:
     """Return the estimate, or why there is none."""
     try:
-        job = estimate(stack, camera, slice(*span))
+        job = estimate(stack, camera, slice(*span), pixels)
         found = yield from translated(job, lambda event: None if _is_progress(event) else event)
         return found, ""
     except InputError as error:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unfold.estimation.background import is_dim
+from napari_unfold.estimation.dark_levels import is_dim
 from napari_unfold.imaging.camera import CameraModel, noise_skewness, noise_variance
+from napari_unfold.localization import kernels
 
 BLOCK_PX = 8
 """Side of the blocks: larger than a PSF, so that neighbours do not share molecules."""
@@ -123,9 +124,35 @@ def levels(
     found = []
     for half in (black, ~black):
         rows, columns = (index[::step] for index in np.nonzero(half))
-        seen, behind = photons[:, rows, columns], background[rows, columns]
-        found.append(_levels(seen, behind, camera.at(rows, columns)))
+        behind, seen_by = background[rows, columns], camera.at(rows, columns)
+        if kernels.AVAILABLE:
+            pixels = rows * background.shape[1] + columns
+            found.append(_compiled_levels(photons, pixels, behind, seen_by))
+        else:
+            found.append(_levels(photons[:, rows, columns], behind, seen_by))
     return np.array(found)
+
+
+def _compiled_levels(
+    photons: NDArray[np.floating],
+    pixels: NDArray[np.intp],
+    background: NDArray[np.floating],
+    camera: CameraModel,
+) -> NDArray[np.float64]:
+    """Return the same as `_levels` from whole frames, on all cores."""
+    from napari_unfold.estimation import compiled_levels as compiled
+
+    read_variance = np.broadcast_to(np.square(camera.read_noise_photons), background.shape)
+    arguments = (
+        np.ascontiguousarray(photons.reshape(len(photons), -1), np.float32),
+        pixels,
+        np.ascontiguousarray(background, np.float32),
+        (np.ascontiguousarray(read_variance, np.float32), float(camera.excess_noise)),
+        (math.log(SMALLEST_FACTOR), math.log(LARGEST_FACTOR), BISECTIONS, DARKEST_SHARE),
+    )
+    found = np.empty(len(photons))
+    kernels.in_pieces(lambda i, j: compiled.frame_levels(i, j, *arguments, found), len(photons))
+    return found
 
 
 def _levels(

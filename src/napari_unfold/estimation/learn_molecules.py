@@ -250,13 +250,12 @@ def _fits(
             found = fit(selection.add(selection.split(found)), frames)
             yield Progress(min(done, PASSES - 1) + start / len(sample), PASSES)
         found = fit(selection.remove(found), frames)
-        model = frames.spot_model(found)
         parts.append(
             (
                 found.photons.double().numpy() / lit[start + found.frame.numpy()],
                 selection.crowding_at(found).double().numpy(),
                 _good(found, frames),
-                model.light(found).numpy(),
+                frames.light(found).numpy(),
                 lamp[start + found.frame.numpy()].astype(np.float64),
             )
         )

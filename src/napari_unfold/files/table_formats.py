@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -127,18 +126,19 @@ def _smap(table: pd.DataFrame, path: Path, movie: Movie) -> None:
 
 
 def _write_text(output: pd.DataFrame, path: Path, header: str) -> None:
+    whole = [np.issubdtype(kind, np.integer) for kind in output.dtypes]
+    # ThunderSTORM takes 1e-05 for 1, and refuses empty cells
+    line = ",".join("%d" if is_whole else "%.5f" for is_whole in whole) + "\n"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as f:
         f.write(header + "\n")
-        # ThunderSTORM takes 1e-05 for 1, and refuses empty cells
-        output.to_csv(
-            f,
-            header=False,
-            index=False,
-            float_format="%.5f",
-            na_rep="NaN",
-            quoting=csv.QUOTE_NONE,
-            lineterminator="\n",
-        )
+        # many times faster than pandas, which formats every cell by itself
+        for start in range(0, len(output), _LINES):
+            some = (output[name].to_numpy()[start : start + _LINES].tolist() for name in output)
+            f.write("".join([line % row for row in zip(*some, strict=True)]).replace("nan", "NaN"))
+
+
+_LINES = 2**14
+"""Written at a time."""
 
 
 def _picasso(table: pd.DataFrame, path: Path, movie: Movie) -> None:

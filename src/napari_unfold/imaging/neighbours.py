@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
@@ -21,6 +22,9 @@ SIGMA_PX = 1.0
 
 NOISE_SHARE = 0.1
 """Variance of the noise relative to that of the light, for which the prediction is best."""
+
+FAR_PX = 8
+"""Neighbours are looked for so far, and farther only where there are too few."""
 
 NEIGHBOURS = 20
 """As many as lie within sqrt(5) pixels."""
@@ -73,7 +77,15 @@ class Prediction:
         """Weights, sparse, of shape (wanted pixels, all pixels)."""
         wanted, usable = np.argwhere(self.wanted), np.argwhere(self.usable)
         k = min(NEIGHBOURS, len(usable) - 1)
-        _, nearest = cKDTree(usable).query(wanted, k + 1)
+        # all pixels of a large frame need not be searched
+        near = np.argwhere(self.usable & ndimage.maximum_filter(self.wanted, 2 * FAR_PX + 1))
+        distance, nearest = np.full(1, np.inf), np.empty(0)
+        if len(near) > k:
+            distance, nearest = cKDTree(near).query(wanted, k + 1)
+        if distance.max(initial=0.0) > FAR_PX:
+            _, nearest = cKDTree(usable).query(wanted, k + 1)
+        else:
+            usable = near
         own = (usable[nearest] == wanted[:, None]).all(axis=2)
         # the pixel itself, or else the farthest one, is left out
         own[~own.any(axis=1), -1] = True

@@ -20,6 +20,7 @@ from napari_unfold.localization.compiled_spots import (
     Doubles,
     Floats,
     Integers,
+    add_light,
     copy,
     derivatives,
     jit,
@@ -56,6 +57,34 @@ def look(
         for p in range(own.shape[0]):
             own[p] = q * one_photon[p]
         put(own, corner[n], light)
+
+
+@jit
+def light_of(
+    first: int,
+    last: int,
+    starts: Integers,
+    molecules: Floats,
+    side: int,
+    splines: Splines,
+    light: Floats,
+) -> None:
+    """Write the frames ``(B, Y, X)`` that molecules make; arguments as of `fit`."""
+    size, reach = (light.shape[1], light.shape[2]), side // 2
+    profiles = np.empty((4, splines.down.shape[1], side), np.float32)
+    own = np.empty(side * side, np.float32)
+    pixels = np.zeros((size[0] + side - 1, size[1] + side - 1), np.float32)
+    for t in range(first, last):
+        pixels[:] = zero
+        spots = molecules[starts[t] : starts[t + 1]]
+        corner = corners_of(spots, size)
+        for n in range(spots.shape[0]):
+            top, left = corner[n, 0] - reach, corner[n, 1] - reach
+            profiles_of(spots[n], top, left, size, splines, profiles)
+            own[:] = zero
+            add_light(profiles, spots[n, 2], own)
+            put(own, corner[n], pixels)
+        copy(pixels[reach : reach + size[0], reach : reach + size[1]], light[t])
 
 
 @jit

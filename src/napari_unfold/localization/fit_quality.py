@@ -94,8 +94,7 @@ def fit_quality(found: Molecules, frames: Frames, crowding: torch.Tensor) -> Fit
     crowding : tensor (N,)
         Molecules expected per ``4 pi sigma^2`` and frame, at every molecule.
     """
-    model = frames.spot_model(found)
-    light = model.light(found) if len(found) else torch.zeros_like(frames.y)
+    light = frames.light(found)
     residual, weight = frames.likelihood.residual_and_weight(light)
     misfit = residual.square() / weight
     useful = weight > USELESS * weight.median()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 
 from napari_unfold.localization.brightness import Brightness, BrightnessPrior
+from napari_unfold.localization.kernels import in_pieces, serve
 from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.spots import Molecules, SpotModel
 
@@ -83,20 +86,38 @@ class Frames:
         """Sigma of the PSF in camera pixels."""
         return self.spot.sigma_px
 
-    @property
+    @cached_property
     def counts(self) -> torch.Tensor:
-        """Frames as the likelihood counts them, shape ``(B, Y, X)``."""
-        return self.y + self.read_variance / self.excess_noise
+        """Frames as the likelihood counts them, shape ``(B, Y, X)``, not negative."""
+        return (self.y + self.read_variance / self.excess_noise).clamp(min=0.0).contiguous()
 
-    @property
+    @cached_property
     def floor(self) -> torch.Tensor:
         """What the likelihood expects without molecules, shape ``(B, Y, X)``."""
-        return self.b + self.read_variance / self.excess_noise
+        return (self.b + self.read_variance / self.excess_noise).contiguous()
 
     @property
     def likelihood(self) -> CameraLikelihood:
         """The likelihood of the frames for the light of molecules."""
         return CameraLikelihood(self.counts, self.floor, self.excess_noise)
+
+    def light(self, molecules: Molecules) -> torch.Tensor:
+        """Frames ``(B, Y, X)`` that molecules make."""
+        if not (serve(self.y) and serve(molecules.photons)):
+            return self.spot_model(molecules).light(molecules)
+        from napari_unfold.localization import compiled_frames as compiled
+
+        order = molecules.frame.argsort(stable=True)
+        table = molecules.table[order].contiguous().numpy()
+        starts = np.searchsorted(molecules.frame[order].numpy(), np.arange(len(self.y) + 1))
+        side, splines = 2 * self.spot.reach + 1, self.spot.splines
+        light = torch.empty_like(self.floor)
+
+        def work(first: int, last: int) -> None:
+            compiled.light_of(first, last, starts, table, side, splines, light.numpy())
+
+        in_pieces(work, len(self.y))
+        return light
 
     def spot_model(self, molecules: Molecules) -> SpotModel:
         """Return the spots, with a patch laid around every molecule."""

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from torch.nn import functional
 
 from napari_unfold.imaging.camera import CameraModel, noise_variance
 from napari_unfold.localization.brightness import Brightness, ScaledBrightness
 from napari_unfold.localization.fit_quality import FitQuality, fit_quality
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.model_selection import ModelSelection
+from napari_unfold.localization.peaks import find_spots
 from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.refine import fit
 from napari_unfold.localization.spots import Molecules
@@ -226,44 +226,6 @@ class Localizer:
                 "quality": found.evidence.cpu().numpy().astype(np.float64),
             }
         )
-
-
-def find_spots(x: torch.Tensor, threshold_photons: float, upsampling: int) -> Molecules:
-    """Local maxima of the reconstruction with the photons and centroid of 3 x 3 fine pixels.
-
-    Parameters
-    ----------
-    x : tensor (B, qY, qX)
-        Reconstruction.
-    threshold_photons : float
-        Photons that the 3 x 3 fine pixels must hold.
-    upsampling : int
-        Fine pixels per camera pixel.
-    """
-    smooth = functional.pad(x, (2, 2, 2, 2))
-    for axis in (1, 2):
-        left, near, middle, next_, right = _neighbours(smooth, axis, 5)
-        smooth = (left + right).mul_(0.05).add_(near + next_, alpha=0.25).add_(middle)
-    highest = functional.pad(smooth, (1, 1, 1, 1))
-    for axis in (1, 2):
-        before, middle, after = _neighbours(highest, axis, 3)
-        highest = torch.maximum(torch.maximum(before, middle), after)
-    frame, row, column = ((smooth == highest) & (x > 0)).nonzero(as_tuple=True)
-    offsets = torch.arange(3, device=x.device)
-    rows, columns = row[:, None, None] + offsets[:, None], column[:, None, None] + offsets
-    around = functional.pad(x, (1, 1, 1, 1))[frame[:, None, None], rows, columns]
-    photons, ramp = around.sum((1, 2)), (offsets - 1).to(x)
-    down, right = around.sum(2) @ ramp, around.sum(1) @ ramp
-    position = torch.stack([row + 0.5 + down / photons, column + 0.5 + right / photons], 1)
-    bright = photons > threshold_photons
-    frame, position, photons = frame[bright], position[bright], photons[bright]
-    return Molecules(frame, position / upsampling, photons)
-
-
-def _neighbours(padded: torch.Tensor, axis: int, n: int) -> list[torch.Tensor]:
-    """Return images shifted by 0 to n - 1 pixels along an axis, their margin of n - 1 cut off."""
-    size = padded.shape[axis] - n + 1
-    return [padded.narrow(axis, shift, size) for shift in range(n)]
 
 
 def merge(molecules: Molecules, distance_px: float) -> Molecules:

@@ -21,7 +21,6 @@ from the density instead of the number of pixels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -32,7 +31,7 @@ from torch.nn import functional
 
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.patches import Neighbourhood, neighbourhoods, patches_around
-from napari_unfold.localization.profiles import product
+from napari_unfold.localization.peaks import residual_peaks
 from napari_unfold.localization.spots import Molecules
 
 PRICE, SLOPE = 1.0, 1.5
@@ -40,9 +39,6 @@ PRICE, SLOPE = 1.0, 1.5
 
 LONE_EVIDENCE = 12.5
 """Half the square of five standard deviations."""
-
-CANDIDATE_EVIDENCE = 8.0
-"""Residual light below four standard deviations is not looked at."""
 
 NEIGHBOURS = 2
 """So many of the nearest molecules may move when one is split or removed."""
@@ -86,8 +82,8 @@ class ModelSelection:
 
     def add(self, molecules: Molecules) -> Molecules:
         """Put molecules where the frames are brighter than the known ones explain."""
-        light = self.frames.spot_model(molecules).light(molecules)
-        new = self._residual_peaks(light)
+        light = self.frames.light(molecules)
+        new = residual_peaks(self.frames, light)
         if len(new) == 0:
             return molecules
         spots = new.table[:, None]
@@ -102,7 +98,7 @@ class ModelSelection:
         chosen = (molecules.photons > self.brightest_single).nonzero()[:, 0]
         if len(chosen) == 0:
             return molecules
-        light = self.frames.spot_model(molecules).light(molecules)
+        light = self.frames.light(molecules)
         residual, _ = self.frames.likelihood.residual_and_weight(light)
         which, pairs, surplus = [], [], []
         for hood in self._neighbourhoods(molecules, chosen, light):
@@ -126,7 +122,7 @@ class ModelSelection:
 
     def evidence(self, molecules: Molecules) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the evidence ``(N,)`` of every molecule, and whether it has no neighbours."""
-        light = self.frames.spot_model(molecules).light(molecules)
+        light = self.frames.light(molecules)
         everyone = torch.arange(len(molecules), device=molecules.frame.device)
         evidence = torch.zeros_like(molecules.photons)
         lone = torch.zeros_like(everyone, dtype=torch.bool)
@@ -153,23 +149,6 @@ class ModelSelection:
         aside = START_SIGMA * self.frames.sigma_px * functional.pad(direction, (0, 1))[:, None]
         half = hood.spots[:, :1] * hood.spots.new_tensor([1.0, 1.0, 0.5])
         return torch.cat([half - aside, half + aside, hood.spots[:, 1:]], 1)
-
-    def _residual_peaks(self, light: torch.Tensor) -> Molecules:
-        """Peaks of the residual, filtered with the spot in the middle of a pixel."""
-        residual, weight = self.frames.likelihood.residual_and_weight(light)
-        sigma = self.frames.sigma_px
-        reach, apart = math.ceil(3.0 * sigma), math.ceil(sigma)
-        pixels = torch.arange(-reach, reach + 1, device=light.device)[None].to(light)
-        middle = pixels.new_tensor([0.5])
-        down, across = (self.frames.spot.profiles(axis, pixels, middle)[0] for axis in (0, 1))
-        kernel = product(down, across)[None]
-        score = functional.conv2d(residual[:, None], kernel, padding=reach)
-        information = functional.conv2d(weight[:, None], kernel * kernel, padding=reach)
-        evidence = 0.5 * score.clamp(min=0).square() / information
-        peak = evidence == functional.max_pool2d(evidence, 2 * apart + 1, 1, apart)
-        frame, row, column = (peak & (evidence > CANDIDATE_EVIDENCE))[:, 0].nonzero(as_tuple=True)
-        photons = (score / information)[:, 0][frame, row, column]
-        return Molecules(frame, torch.stack([row, column], 1) + 0.5, photons)
 
     def best(self, molecules: Molecules, surplus: torch.Tensor) -> torch.Tensor:
         """Mask of those with a surplus, of neighbours only the one with the larger."""

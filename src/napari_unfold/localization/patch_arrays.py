@@ -119,7 +119,7 @@ def compiled_patches_around(
 
     reach, (_, rows, columns) = frames.spot.reach, frames.y.shape
     corner = np.floor(at.position.numpy()).clip(0, (rows - 1, columns - 1)).astype(np.int64) - reach
-    counts = frames.counts.clamp(min=0.0).contiguous().numpy()
+    counts = frames.counts.numpy()
     floor = (frames.floor + light).contiguous().numpy()
     frame, table = at.frame.numpy(), spots.contiguous().numpy()
     seen = np.empty((len(at), (2 * reach + 1) ** 2), np.float32)

@@ -10,8 +10,14 @@ number and not with its square.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from napari_unfold.localization.kernels import in_pieces, serve
 from napari_unfold.localization.likelihood import Frames
@@ -28,6 +34,10 @@ EMPTY_CURVATURE = 1e-9
 
 WORTH = 0.0005
 """Fall of the loss, in units of log-probability, for which a patch is not fitted any further."""
+
+PART_PX = 128
+"""Larger frames are fitted in parts of about this side: all that a part needs stays in the cache,
+and every part takes steps as long as it can."""
 
 CONJUGATE_STEPS = 6
 """Of the linear system, in every iteration."""
@@ -124,15 +134,15 @@ def fit(molecules: Molecules, frames: Frames, iterations: int = 5) -> Molecules:
 
 
 def _fit_compiled(molecules: Molecules, frames: Frames, iterations: int) -> Molecules:
-    """Do the same, frame by frame, on all cores."""
+    """Do the same, frame by frame or, of large frames, part by part, on all cores."""
     from napari_unfold.localization import compiled_frames as compiled
 
     order = molecules.frame.argsort(stable=True)
     table = np.ascontiguousarray(molecules.table[order].numpy())
     n_frames = len(frames.y)
     starts = np.searchsorted(molecules.frame[order].numpy(), np.arange(n_frames + 1))
-    counts = frames.counts.clamp(min=0.0).contiguous().numpy()
-    floor = frames.floor.contiguous().numpy()
+    counts = frames.counts.numpy()
+    floor = frames.floor.numpy()
     side, splines, prior = (
         2 * frames.spot.reach + 1,
         frames.spot.splines,
@@ -140,16 +150,70 @@ def _fit_compiled(molecules: Molecules, frames: Frames, iterations: int) -> Mole
     )
     noise, longest, outside = map(np.float32, (frames.excess_noise, MAX_STEP_PX, MAX_OUTSIDE_PX))
 
-    def work(first: int, last: int) -> None:
+    def whole(first: int, last: int) -> None:
         compiled.fit(
             first, last, starts, table, counts, floor, noise, side, splines, prior,
             iterations, CONJUGATE_STEPS, longest, outside,
         )  # fmt: skip
 
-    in_pieces(work, n_frames)
+    def part(t: int, which: NDArray[np.intp]) -> None:
+        own = table[which]
+        # patches stay where they are laid, and all of them lie within
+        low = np.maximum(own[:, :2].min(axis=0).astype(int) - side, 0)
+        high = own[:, :2].max(axis=0).astype(int) + side + 1
+        rows, columns = slice(low[0], high[0]), slice(low[1], high[1])
+        own[:, :2] -= low
+        compiled.fit(
+            0, 1, np.array([0, len(own)]), own,
+            np.ascontiguousarray(counts[t : t + 1, rows, columns]),
+            np.ascontiguousarray(floor[t : t + 1, rows, columns]),
+            noise, side, splines, prior, iterations, CONJUGATE_STEPS, longest, outside,
+        )  # fmt: skip
+        own[:, :2] += low
+        table[which] = own
+
+    if counts[0].size <= PART_PX**2:
+        in_pieces(whole, n_frames)
+    else:
+        parts = [
+            (t, starts[t] + which)
+            for t in range(n_frames)
+            for which in parts_of(table[starts[t] : starts[t + 1]], counts.shape[2], side)
+        ]
+
+        def some(first: int, last: int) -> None:
+            for t, which in parts[first:last]:
+                part(t, which)
+
+        in_pieces(some, len(parts))
     fitted = torch.empty_like(molecules.table)
     fitted[order] = torch.from_numpy(table)
     return Molecules(molecules.frame, fitted[:, :2], fitted[:, 2])
+
+
+def parts_of(table: NDArray[np.float32], width: int, side: int) -> list[NDArray[np.intp]]:
+    """Return which molecules of a frame are fitted together.
+
+    Parameters
+    ----------
+    table : array (N, 3)
+        Their y and x in pixels, and photons.
+    width, side : int
+        Of the frame and of the patches, in pixels; those whose patches overlap stay together.
+    """
+    if len(table) == 0:
+        return []
+    points = table[:, :2]
+    pairs = cKDTree(points).query_pairs(side + 1.0, p=math.inf, output_type="ndarray")
+    n = len(points)
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    count, label = connected_components(links, directed=False)
+    first = np.full((count, 2), np.inf)
+    np.minimum.at(first, label, points)
+    cell = np.clip(first // PART_PX, 0, None) @ (1 + width // PART_PX, 1)
+    cells = cell[label]
+    order = np.argsort(cells, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(cells[order])) + 1)
 
 
 def _moved(molecules: Molecules, step: torch.Tensor, shape: tuple[int, int, int]) -> Molecules:

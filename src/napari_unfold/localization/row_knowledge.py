@@ -64,7 +64,7 @@ def row_knowledge(tracks: Tracks, frames: Frames, anchors: Anchors) -> RowKnowle
         What the other frames tell of the positions of the rows, see `anchors_of_rows`.
     """
     molecules = tracks.molecules
-    light = frames.spot_model(molecules).light(molecules)
+    light = frames.light(molecules)
     everyone = torch.arange(len(molecules), device=light.device)
     n = len(molecules)
     knowledge = RowKnowledge(

@@ -102,7 +102,7 @@ class TrackSelection:
         """Return evidence, how much of it the prior on brightness makes, and which are alone."""
         others = anchors_of_rows(tracks, row_terms(tracks, self.frames))
         molecules = tracks.molecules
-        light = self.frames.spot_model(molecules).light(molecules)
+        light = self.frames.light(molecules)
         everyone = torch.arange(len(molecules), device=light.device)
         evidence = torch.zeros_like(molecules.photons)
         of_brightness = torch.zeros_like(evidence)
@@ -139,7 +139,7 @@ class TrackSelection:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Photons and evidence ``(n,)`` of new molecules beside those that are there."""
         reach = NEAR_SIGMA * self.frames.sigma_px
-        light = self.frames.spot_model(molecules).light(molecules)
+        light = self.frames.light(molecules)
         nearest = list(range(1, NEIGHBOURS + 2))
         distance, index = cKDTree(molecules.points(reach)).query(
             new.points(reach), nearest, distance_upper_bound=reach

@@ -23,9 +23,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import signal
 
-from napari_unfold.localization.brightness import Brightness
+from napari_unfold.localization.brightness import Brightness, convolved
 from napari_unfold.localization.likelihood import Frames
 from napari_unfold.localization.patches import neighbourhoods
 from napari_unfold.localization.profiles import REACH_SIGMA
@@ -56,7 +55,7 @@ def uncertainties(molecules: Molecules, frames: Frames, crowding: torch.Tensor) 
     crowding : tensor (N,)
         Molecules expected per ``4 pi sigma^2`` and frame, at every molecule.
     """
-    light = frames.spot_model(molecules).light(molecules)
+    light = frames.light(molecules)
     everyone = torch.arange(len(molecules), device=light.device)
     variance = torch.zeros_like(molecules.table)
     reach = REACH_SIGMA * frames.sigma_px
@@ -99,6 +98,6 @@ def pair_odds(photons: torch.Tensor, prior: Brightness) -> torch.Tensor:
         return torch.ones_like(photons)
     everywhere = torch.logspace(-4, 3, BRIGHTNESSES, dtype=torch.float64) * brightest
     total = np.trapezoid(torch.exp(-prior.penalty(everywhere)).numpy(), everywhere.numpy())
-    two = signal.fftconvolve(one, one)[:BRIGHTNESSES].clip(min=0.0) * float(at[1]) / total
+    two = convolved(one, one)[:BRIGHTNESSES].clip(min=0.0) * float(at[1]) / total
     odds = np.interp(photons.cpu().double(), at, two / np.maximum(one, np.finfo(float).tiny))
     return torch.as_tensor(odds).to(photons)

@@ -74,7 +74,8 @@ class SoFar:
 
     def add(self, x: NDArray[np.float32], chunk: Chunk) -> Job[None]:
         """Take in the next frames."""
-        self._light += x.sum(axis=0, dtype=np.float64)
+        for image in x:  # a sum in double precision of all at once would need a copy
+            self._light += image
         self._quality += chunk.found.quality
         self.done += len(x)
         self._unfinished = self._collected.push(chunk)

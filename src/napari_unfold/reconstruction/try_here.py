@@ -98,7 +98,7 @@ def try_here(
     # its progress would be that of a whole run
     _, chunk = yield from translated(unfolding, lambda _: Pulse())
     molecules = chunk.found.molecules
-    light = chunk.frames.spot_model(molecules).light(molecules)[0].cpu().numpy()
+    light = chunk.frames.light(molecules)[0].cpu().numpy()
     raw = chunk.frames.y[0].cpu().numpy()
     model = light + chunk.background[0]
     noise = np.sqrt(noise_variance(model, setup.seen.camera))
