@@ -35,8 +35,8 @@ class TrainingSet:
     ----------
     y : tensor (R, Y, X)
         Frames in photons.
-    b : tensor (Y, X)
-        Background in photons.
+    b : tensor (Y, X) or (R, Y, X)
+        Background in photons, the same for all frames or for each.
     truth : tensor (R, qY, qX)
         Photons of the true molecules per fine pixel.
     in_sequence : bool
@@ -57,7 +57,8 @@ class TrainingSet:
         return len(self.y)
 
     def __getitem__(self, frames: slice) -> TrainingSet:
-        return replace(self, y=self.y[frames], truth=self.truth[frames])
+        b = self.b if self.b.ndim == 2 else self.b[frames]
+        return replace(self, y=self.y[frames], b=b, truth=self.truth[frames])
 
     def split(self, validation_share: float = 0.25) -> tuple[TrainingSet, TrainingSet]:
         """Return the first frames for training and the last, at least one, for validation."""
