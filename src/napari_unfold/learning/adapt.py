@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import Training
 from napari_unfold.unfolding.parameters import NetworkParameters
 
-USUAL = Training(frames=32)
+USUAL = Training(loss="image", frames=32, outer_iterations=100)
 """How parameters are learned unless it is said otherwise: within minutes."""
 
 PARTS = 3
@@ -82,13 +83,24 @@ class Adapted:
 
     @property
     def is_better(self) -> bool:
-        """Whether molecules or image are better beyond the error, and none of them worse."""
-        return is_better(self.molecules, self.image)
+        """Whether molecules or image gain beyond the error, and neither may well be worse."""
+        gained = self.molecules.is_significant or self.image.is_significant
+        return gained and not self.molecules.is_doubtful and not self.image.is_doubtful
 
     @property
     def verdict(self) -> str:
         """One sentence."""
-        return verdict(self.shipped, self.molecules, self.image)
+        better = "Better" if self.is_better else "No better"
+        return (
+            f"{better} than the shipped preset {self.shipped.preset}: Jaccard index "
+            f"{self.molecules}, correlation of the image with the truth {self.image}, on "
+            "simulated frames like the stack"
+        )
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return what was compared, of the shipped and of the adapted preset, as texts."""
+        shipped, adapted = self.shipped.numbers(), self.adapted.numbers()
+        return [(name, _text(shipped[name]), _text(adapted[name])) for name in shipped]
 
 
 def adapt(
@@ -150,7 +162,7 @@ def adapt(
     yield Stage("Judging both presets on other simulated frames")
     for i, each in enumerate((shipped, preset)):
         job = find(held_out, each, device)
-        found.append((yield from translated(job, lambda event, i=i: _half(event, i))))
+        found.append((yield from translated(job, partial(_half, which=i))))
     before, after = (judge(held_out, each) for each in found)
     molecules, image = gains(held_out, *found)
     result = Adapted(
@@ -174,19 +186,8 @@ def adapt(
     return _recorded(result, training)
 
 
-def is_better(molecules: Gain, image: Gain) -> bool:
-    """Whether one of the two is a gain beyond its error, and the other no loss."""
-    gained = molecules.is_significant or image.is_significant
-    return gained and not molecules.is_doubtful and not image.is_doubtful
-
-
-def verdict(shipped: Judgement, molecules: Gain, image: Gain) -> str:
-    """Return one sentence on a preset and what it gains over the shipped one."""
-    better = "Better" if is_better(molecules, image) else "No better"
-    return (
-        f"{better} than the shipped preset {shipped.preset}: Jaccard index {molecules}, "
-        f"correlation of the image with the truth {image}, on simulated frames like the stack"
-    )
+def _text(value: float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _parts(known: Look) -> list[LookAlike]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_unfold.jobs import Check, Metrics
-from napari_unfold.learning.losses import LocalizationLoss, Loss, ReconstructionLoss
+from napari_unfold.learning.losses import ImageLoss, LocalizationLoss, Loss, ReconstructionLoss
 from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
@@ -137,10 +137,10 @@ def appraise(network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, los
 def worth(metrics: Metrics, loss: Loss) -> float:
     """How good a network is: the larger the better, minus infinity if it is useless.
 
-    It is what will be reported: the Jaccard index, or for the reconstruction loss that loss. Of
-    the same Jaccard index, the smaller loss is the better.
+    It is what will be reported: the Jaccard index, or for a loss that is about the light that
+    loss. Of the same Jaccard index, the smaller loss is the better.
     """
-    if isinstance(loss, ReconstructionLoss):
+    if isinstance(loss, ReconstructionLoss | ImageLoss):
         value = -metrics.validation_loss
     elif isinstance(loss, LocalizationLoss):
         value = metrics.jaccard

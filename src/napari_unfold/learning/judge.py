@@ -150,6 +150,7 @@ class Judgement:
             values[f"false {at}"] = score.n_found - score.true_positives
             values[f"Jaccard index {at}"] = score.jaccard
         values["correlation of the image with the truth"] = self.correlation
+        values["iterations"] = self.iterations
         return values
 
 
@@ -235,12 +236,13 @@ def gains(held_out: HeldOut, before: Found, after: Found) -> tuple[Gain, Gain]:
 def _difference(
     held_out: HeldOut, before: Found, after: Found, frames: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    values = []
-    for found in (after, before):
+    def values(found: Found) -> NDArray[np.float64]:
         scores = evaluate(found.table, held_out.truth, TOLERANCES_NM, frames.tolist())
         jaccard = np.mean([score.jaccard for score in scores])
-        values.append([jaccard, _correlation(held_out, found, frames)])
-    return np.nan_to_num(np.subtract(*values))
+        return np.array([jaccard, _correlation(held_out, found, frames)])
+
+    # nothing is there to be compared where there is no molecule
+    return np.nan_to_num(values(after) - values(before))
 
 
 def _correlation(held_out: HeldOut, found: Found, frames: NDArray[np.intp]) -> float:
