@@ -28,8 +28,8 @@ from napari_unfold.files.stacks import Stack, as_stack
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.adapt import adapt
+from napari_unfold.learning.appraisal import truth_images
 from napari_unfold.learning.judge import BLUR_PX, Gain
-from napari_unfold.learning.learn import truth_images
 from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.settings.microscope import Optics

@@ -31,8 +31,7 @@ from napari_unfold.files.presets import save_preset
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Event, Metric, Metrics, run_to_end
-from napari_unfold.learning.appraisal import TrainingSet
-from napari_unfold.learning.learn import truth_images
+from napari_unfold.learning.appraisal import TrainingSet, truth_images
 from napari_unfold.learning.losses import Loss, TolerantLoss
 from napari_unfold.learning.train import train
 from napari_unfold.settings.microscope import Camera, Optics

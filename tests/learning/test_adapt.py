@@ -122,3 +122,11 @@ def test_a_preset_without_the_fidelity_is_refused_before_the_stack_is_read() -> 
     job = adapt(as_stack(np.zeros((3, 16, 16))), Recipe(), name="mine", shipped=only_kl)
     with pytest.raises(InputError, match="no parameters for the fidelity"):
         run_to_end(job)
+
+
+def test_a_stack_without_molecules_is_refused() -> None:
+    made = simulate("random", frames=12, shape=(24, 24), density_per_um2=1e-9, seed=1)
+    training = Training(frames=4, outer_iterations=1)
+    recipe = MICROSCOPE.model_copy(update={"solver": Solver(iterations=5, upsampling=2)})
+    with pytest.raises(InputError, match="no molecules stand out"):
+        run_to_end(adapt(as_stack(made.stack, "dark", 100.0), recipe, training, name="mine"))

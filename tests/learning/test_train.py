@@ -17,8 +17,8 @@ from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Checkpoint, Metric, Metrics, Note, Pulse, run_to_end
-from napari_unfold.learning.appraisal import TrainingSet, worth
-from napari_unfold.learning.learn import Learned, learn, truth_images
+from napari_unfold.learning.appraisal import TrainingSet, truth_images, worth
+from napari_unfold.learning.learn import Learned, learn
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
 from napari_unfold.learning.schedules import KNOTS, scheduled
 from napari_unfold.learning.state import TrainingState

@@ -14,13 +14,13 @@ from functools import partial
 import numpy as np
 import torch
 
+from napari_unfold.errors import InputError
 from napari_unfold.estimation.on_time import mean_on_frames
 from napari_unfold.estimation.sample import read_sample
 from napari_unfold.files.presets import DEFAULT_PRESET, Preset, PresetScore, load_preset
 from napari_unfold.files.stacks import Stack
 from napari_unfold.imaging.camera import to_photons
 from napari_unfold.imaging.forward import forward_operator
-from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import (
     Checkpoint,
     Device,
@@ -34,7 +34,7 @@ from napari_unfold.jobs import (
 )
 from napari_unfold.learning.appraisal import TrainingSet
 from napari_unfold.learning.judge import Gain, HeldOut, Judgement, find, gains, judge
-from napari_unfold.learning.learn import Learned, truth_images
+from napari_unfold.learning.learn import Learned
 from napari_unfold.learning.look_alike import LookAlike, look_alikes
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.train import Trained, train
@@ -149,6 +149,7 @@ def adapt(
     recipe = recipe.model_copy(update={"localization": shipped.localization})
     check_preset(shipped, recipe)
     known = yield from look(stack, recipe, frames)
+    _check_molecules(known)
     yield Stage("Simulating frames like those of the stack")
     parts = _parts(known)
     seen = _in_words(stack.name, known, parts)
@@ -188,6 +189,15 @@ def adapt(
 
 def _text(value: float) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _check_molecules(known: Look) -> None:
+    if known.seen.molecule_photons <= known.seen.detection_limit_photons:
+        raise InputError(
+            "no molecules stand out from the noise of the stack, so there is nothing to adapt to",
+            "Choose frames with molecules, or enter the photons of one",
+            field="stack",
+        )
 
 
 def _parts(known: Look) -> list[LookAlike]:
@@ -256,19 +266,12 @@ def training_set(
         Photons to be added to data and background alike.
     device : torch.device
     """
-    y, b, truth = [], [], []
+    known = []
     for i in range(count):
         part = parts[i % len(parts)]
-        seen, made = part.seen, part.record(1, SEED + i)
-        solver = seen.recipe.solver
-        grid = Grid(seen.shape, seen.recipe.optics.pixel_size_nm, solver.upsampling)
-        y.append(to_photons(made.stack.astype(np.float32), seen.camera)[0])
-        b.append(made.background * made.background_course[0])
-        truth.append(truth_images(made.truth, range(1), grid, seen.molecule_photons)[0])
-    on_device = [
-        torch.as_tensor(np.array(each, dtype=np.float32), device=device) for each in (y, b, truth)
-    ]
-    return TrainingSet(on_device[0] + pedestal, on_device[1] + pedestal, on_device[2])
+        known.append(part.known(part.record(1, SEED + i), pedestal, device))
+    y, b, truth = (torch.cat([getattr(k, name) for k in known]) for name in ("y", "b", "truth"))
+    return TrainingSet(y, b, truth)
 
 
 def _like(shipped: Preset, start: NetworkParameters) -> NetworkParameters | None:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 
+from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Check, Metrics
 from napari_unfold.learning.losses import ImageLoss, LocalizationLoss, Loss, ReconstructionLoss
 from napari_unfold.tables.evaluate import jaccard_on_grid
@@ -99,6 +102,38 @@ class TrainingSet:
                 value.backward()  # type: ignore[no-untyped-call]
             total = total + value.detach().cpu()
         return total
+
+
+def truth_images(
+    truth: pd.DataFrame, frames: range, grid: Grid, default_photons: float
+) -> NDArray[np.float32]:
+    """Put the true molecules onto the fine grid.
+
+    Parameters
+    ----------
+    truth : DataFrame
+        frame (from 0), x_nm, y_nm and, if known, photons.
+    frames : range
+    grid : Grid
+    default_photons : float
+        For molecules whose photons are not known.
+
+    Returns
+    -------
+    array (T, qY, qX)
+        Photons per fine pixel. Molecules outside the frame are left out.
+    """
+    rows, columns = grid.fine_shape
+    image = np.zeros((len(frames), rows, columns), dtype=np.float32)
+    t = truth["frame"].to_numpy() - frames.start
+    i = np.floor(truth["y_nm"].to_numpy() / grid.fine_pixel_nm).astype(int)
+    j = np.floor(truth["x_nm"].to_numpy() / grid.fine_pixel_nm).astype(int)
+    photons = np.full(len(truth), default_photons)
+    if "photons" in truth:
+        photons = truth["photons"].fillna(default_photons).to_numpy()
+    inside = (t >= 0) & (t < len(frames)) & (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+    np.add.at(image, (t[inside], i[inside], j[inside]), photons[inside])
+    return image
 
 
 def unfold(network: UnfoldedNetwork, frames: TrainingSet, check: Check) -> torch.Tensor:

@@ -19,7 +19,7 @@ from napari_unfold.files.presets import Preset
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Device, Event, Job, Progress, Pulse, choose_device, translated
-from napari_unfold.learning.learn import truth_images
+from napari_unfold.learning.appraisal import truth_images
 from napari_unfold.learning.look_alike import LookAlike
 from napari_unfold.reconstruction.look import Look
 from napari_unfold.reconstruction.prepare import prepare

@@ -14,7 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unfold.estimation.observe import MoleculeObservation
+from napari_unfold.imaging.camera import to_photons
 from napari_unfold.imaging.forward import ForwardOperator, forward_operator
+from napari_unfold.imaging.grid import Grid
+from napari_unfold.learning.appraisal import TrainingSet, truth_images
 from napari_unfold.localization.brightness import LearnedBrightness
 from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.spots import Molecules, SpotModel
@@ -25,6 +28,7 @@ from napari_unfold.settings.simulation import Sample
 from napari_unfold.simulation.brightness import Brightness, SampledBrightness
 from napari_unfold.simulation.scenes import SEEN_SHARE, Simulation, acquire
 from napari_unfold.simulation.sensor import Sensor
+from napari_unfold.simulation.structures import Structure
 from napari_unfold.simulation.switching import Switching
 
 TILE_PX = 32
@@ -50,8 +54,8 @@ class LookAlike:
         Rows and columns in the stack.
     seen : MoleculeObservation
         What is known of this part.
-    place : Places
-        Where molecules are.
+    place : Structure
+        Where molecules are, such as `Places`.
     at_a_time : float
         Molecules that are on at a time, those around the part that shine in included.
     brightness : SampledBrightness or Brightness
@@ -62,7 +66,7 @@ class LookAlike:
 
     region: Region
     seen: MoleculeObservation
-    place: Places
+    place: Structure
     at_a_time: float
     brightness: SampledBrightness | Brightness
     on_frames: float | None
@@ -93,6 +97,28 @@ class LookAlike:
             brightness=self.brightness,
             background=seen.background,
         )
+
+    def known(self, made: Simulation, pedestal: float, device: torch.device) -> TrainingSet:
+        """Return simulated frames as a network sees them.
+
+        Parameters
+        ----------
+        made : Simulation
+            What was recorded.
+        pedestal : float
+            Photons to be added to data and background alike.
+        device : torch.device
+        """
+        seen, recipe = self.seen, self.seen.recipe
+        grid = Grid(seen.shape, recipe.optics.pixel_size_nm, recipe.solver.upsampling)
+        photons = to_photons(made.stack.astype(np.float32), seen.camera)
+        background = made.background_course[:, None, None] * made.background
+        truth = truth_images(made.truth, range(len(photons)), grid, seen.molecule_photons)
+        y, b, images = (
+            torch.as_tensor(np.asarray(each, dtype=np.float32), device=device)
+            for each in (photons, background, truth)
+        )
+        return TrainingSet(y + pedestal, b + pedestal, images)
 
 
 @dataclass(frozen=True)
