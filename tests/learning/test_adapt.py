@@ -100,7 +100,8 @@ def test_a_stack_is_adapted_to_and_the_record_says_how_it_went(tmp_path, monkeyp
             judged.scores[1].jaccard, abs=1e-5
         )
         assert written["found"] == judged.scores[0].n_found
-    assert Note(result.verdict) in events
+    told = [e.text for e in events if isinstance(e, Note)]
+    assert f"Simulating frames like {result.seen}" in told
     assert [e.iteration for e in events if isinstance(e, Metric)] == [0, 1, 2]
     shares = [e.done / e.total for e in events[_stage(events, "Judging") :]
               if isinstance(e, Progress)]  # fmt: skip

@@ -52,7 +52,7 @@ def train(
             "--adapt",
             help="Learn from simulated frames that look like those of STACK in all that can be "
             "estimated, and tell whether the result is better than the shipped preset. Default: "
-            "loss image, 32 training frames, 100 steps.",
+            "loss image, 32 training frames, 80 steps.",
         ),
     ] = False,
     resume: Annotated[

@@ -30,6 +30,7 @@ from napari_unfold.jobs import (
     Progress,
     Stage,
     choose_device,
+    in_background,
     translated,
 )
 from napari_unfold.learning.appraisal import TrainingSet
@@ -45,7 +46,7 @@ from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import Training
 from napari_unfold.unfolding.parameters import NetworkParameters
 
-USUAL = Training(loss="image", frames=32, outer_iterations=100)
+USUAL = Training(loss="image", frames=32, outer_iterations=80)
 """How parameters are learned unless it is said otherwise: within minutes."""
 
 PARTS = 3
@@ -90,11 +91,11 @@ class Adapted:
     @property
     def verdict(self) -> str:
         """One sentence."""
-        better = "Better" if self.is_better else "No better"
+        than = f"than the shipped preset {self.shipped.preset}"
+        start = f"Better {than}" if self.is_better else f"No better {than}, which stays selected"
         return (
-            f"{better} than the shipped preset {self.shipped.preset}: Jaccard index "
-            f"{self.molecules}, correlation of the image with the truth {self.image}, on "
-            "simulated frames like the stack"
+            f"{start}: Jaccard index {self.molecules}, correlation of the image with the truth "
+            f"{self.image}, on simulated frames like the stack"
         )
 
     def rows(self) -> list[tuple[str, str, str]]:
@@ -151,13 +152,11 @@ def adapt(
     known = yield from look(stack, recipe, frames)
     _check_molecules(known)
     yield Stage("Simulating frames like those of the stack")
-    parts = _parts(known)
+    parts = yield from in_background(lambda _: _parts(known))
     seen = _in_words(stack.name, known, parts)
     yield Note(f"Simulating frames like {seen}")
     trained = yield from _learn(known, parts, training, shipped, chosen)
-    held_out = HeldOut(
-        parts, [part.record(HELD_OUT_FRAMES, HELD_OUT_SEED + i) for i, part in enumerate(parts)]
-    )
+    held_out = yield from in_background(lambda _: _held_out(parts))
     preset = _preset(name, stack.name, known, training, trained)
     found = []
     yield Stage("Judging both presets on other simulated frames")
@@ -165,7 +164,7 @@ def adapt(
         job = find(held_out, each, device)
         found.append((yield from translated(job, partial(_half, which=i))))
     before, after = (judge(held_out, each) for each in found)
-    molecules, image = gains(held_out, *found)
+    molecules, image = yield from in_background(lambda _: gains(held_out, *found))
     result = Adapted(
         learned=Learned(
             preset=preset,
@@ -183,7 +182,6 @@ def adapt(
         image=image,
         seen=seen,
     )
-    yield Note(result.verdict)
     return _recorded(result, training)
 
 
@@ -225,6 +223,11 @@ def _in_words(name: str, known: Look, parts: Sequence[LookAlike]) -> str:
     )
 
 
+def _held_out(parts: Sequence[LookAlike]) -> HeldOut:
+    made = [part.record(HELD_OUT_FRAMES, HELD_OUT_SEED + i) for i, part in enumerate(parts)]
+    return HeldOut(parts, made)
+
+
 def _learn(
     known: Look,
     parts: Sequence[LookAlike],
@@ -233,12 +236,15 @@ def _learn(
     device: torch.device,
 ) -> Job[Trained]:
     seen = known.seen
-    frames = training_set(parts, training.frames, pedestal_photons(seen), device)
+    pedestal = pedestal_photons(seen)
+    frames = yield from in_background(
+        lambda _: training_set(parts, training.frames, pedestal, device)
+    )
     learning, checking = frames.split(training.validation_share)
     upsampling = seen.recipe.solver.upsampling
     operator = forward_operator(parts[0].seen.shape, upsampling, seen.psf, device=device)
     start = untrained(operator, seen)
-    learned_so_far = _like(shipped, start)
+    learned_so_far = _like(shipped, start) if training.method == "schedules" else None
     job = train(
         operator,
         learned_so_far or start,

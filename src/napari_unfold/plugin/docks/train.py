@@ -179,7 +179,6 @@ class TrainWidget(StackDock):
 
     def _show_adapted(self, adapted: Adapted) -> None:
         self._show_learned(adapted.learned, "")
-        self.panel.forget_note(adapted.verdict)
         taken = duration(time.monotonic() - self._run.started)
         self.panel.show_summary(f"<qt>{adapted.verdict} ({taken}).{_as_text(adapted)}</qt>")
 
