@@ -43,7 +43,8 @@ def train(
         bool,
         typer.Option(
             "--simulate",
-            help="Learn from simulated frames; brightness, background and camera as in STACK, if given.",
+            help="Learn from simulated frames; brightness, background and camera as in STACK, if "
+            "given.",
         ),
     ] = False,
     adapt: Annotated[
