@@ -492,7 +492,7 @@ def test_adapting_compares_with_the_shipped_preset(folder, tmp_path, run_cli, mo
     out = run_cli("train", folder / "cells.tif", "--adapt", *options)
     lines = out.splitlines()
     assert lines[0].split() == ["dense-smlm", "mine"]
-    assert any(line.startswith("Jaccard index at 50 nm") for line in lines)
+    assert any(line.startswith("missed / false / J at 50 nm") for line in lines)
     assert "etter than the shipped preset dense-smlm" in lines[-1]
     content = json.loads(preset.read_text())
     assert content["name"] == "mine"

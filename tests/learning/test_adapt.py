@@ -53,10 +53,10 @@ def test_a_preset_is_better_only_beyond_the_error(molecules, image, better) -> N
 
 def test_the_numbers_of_both_stand_side_by_side() -> None:
     rows = adapted(Gain(0.0, 0.1), Gain(0.0, 0.1)).rows()
-    assert ("true molecules", "10", "10") in rows
-    assert ("missed at 100 nm", "2", "2") in rows
-    assert ("false at 100 nm", "1", "1") in rows
-    assert ("Jaccard index at 50 nm", "0.727", "0.727") in rows
+    assert ("found / true molecules", "9 / 10", "9 / 10") in rows
+    assert ("missed / false / J at 100 nm", "2 / 1 / 0.727", "2 / 1 / 0.727") in rows
+    assert ("correlation of the image", "0.700", "0.700") in rows
+    assert ("iterations", "300", "300") in rows
 
 
 def test_training_frames_are_of_all_parts_each_with_its_background() -> None:

@@ -175,7 +175,7 @@ def test_one_click_compares_with_the_shipped_preset(
     summary = widget.panel.summary.text()
     assert f"{said} the shipped preset dense-smlm" in summary
     assert "shipped</th>" in summary
-    assert "missed at 100 nm" in summary
+    assert "2 / 1 / 0.727" in summary
     assert widget.plot.curve("training loss")[0] == [0, 1, 2, 3]
     assert SHOWN[1] in viewer.layers
     assert widget.save_button.isEnabled()

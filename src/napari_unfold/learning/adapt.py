@@ -100,8 +100,8 @@ class Adapted:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return what was compared, of the shipped and of the adapted preset, as texts."""
-        shipped, adapted = self.shipped.numbers(), self.adapted.numbers()
-        return [(name, _text(shipped[name]), _text(adapted[name])) for name in shipped]
+        shipped, adapted = self.shipped.texts(), self.adapted.texts()
+        return [(name, shipped[name], adapted[name]) for name in shipped]
 
 
 def adapt(
@@ -183,10 +183,6 @@ def adapt(
         seen=seen,
     )
     return _recorded(result, training)
-
-
-def _text(value: float) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _check_molecules(known: Look) -> None:

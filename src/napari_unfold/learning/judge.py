@@ -153,6 +153,17 @@ class Judgement:
         values["iterations"] = self.iterations
         return values
 
+    def texts(self) -> dict[str, str]:
+        """Return the same in few lines, to be read."""
+        first = self.scores[0]
+        lines = {"found / true molecules": f"{first.n_found} / {first.n_truth}"}
+        for s in self.scores:
+            wrong = f"{s.n_truth - s.true_positives} / {s.n_found - s.true_positives}"
+            lines[f"missed / false / J at {s.tolerance_nm:g} nm"] = f"{wrong} / {s.jaccard:.3f}"
+        lines["correlation of the image"] = f"{self.correlation:.3f}"
+        lines["iterations"] = f"{self.iterations}"
+        return lines
+
 
 @dataclass(frozen=True)
 class Gain:
