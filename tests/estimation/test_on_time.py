@@ -18,6 +18,7 @@ def frames(on_frames: float | None) -> tuple[np.ndarray, np.ndarray]:
     return to_photons(made.stack.astype(np.float32), made.camera), made.background
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_frames", [1.0, 3.0, 8.0])
 def test_the_on_time_is_found(on_frames: float) -> None:
     assert mean_on_frames(*frames(on_frames), CAMERA) == pytest.approx(on_frames, rel=0.25)

@@ -125,6 +125,7 @@ def test_a_preset_without_the_fidelity_is_refused_before_the_stack_is_read() -> 
         run_to_end(job)
 
 
+@pytest.mark.slow
 def test_a_stack_without_molecules_is_refused() -> None:
     made = simulate("random", frames=12, shape=(24, 24), density_per_um2=1e-9, seed=1)
     training = Training(frames=4, outer_iterations=1)

@@ -58,6 +58,7 @@ def test_missed_and_false_molecules_are_counted(held_out) -> None:
     assert numbers["Jaccard index at 100 nm"] == pytest.approx((len(truth) - 5) / (len(truth) + 2))
 
 
+@pytest.mark.slow
 def test_a_gain_has_the_error_of_the_scatter_between_frames(held_out) -> None:
     """Leaving out a share p of molecules at random lowers J by p, with a binomial error."""
     rng, truth = np.random.default_rng(0), held_out.truth

@@ -54,6 +54,7 @@ def observation(shape: tuple[int, int] = (48, 64), per_pixel: float = 0.02) -> M
     )
 
 
+@pytest.mark.slow
 def test_a_part_has_the_background_the_camera_and_the_light_of_its_place() -> None:
     seen = observation()
     for part in look_alikes(seen, None, 3):
@@ -91,6 +92,7 @@ def test_the_same_seed_gives_the_same_frames_and_another_others() -> None:
     assert (one != other).any()
 
 
+@pytest.mark.slow
 def test_molecules_stay_on_as_long_as_was_seen() -> None:
     (part,) = look_alikes(observation((32, 32), per_pixel=0.05), 4.0, 1)
     rows = part.record(200, seed=3).truth.groupby("track").size()

@@ -82,6 +82,23 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_a_background_of_each_frame_is_used_as_one_of_all_is(fidelity):
+    operator, frames = some_frames(10)
+    start = classical_parameters(operator, PHOTONS, 5.0, fidelity=fidelity, iterations=6)
+    each = replace(frames, b=frames.b.repeat(10, 1, 1))
+    results = [
+        run_to_end(
+            train(operator, start, f[:8], f[8:], TolerantLoss(), method="schedules",
+                  outer_iterations=2, search_start=False)
+        )
+        for f in (frames, each)
+    ]  # fmt: skip
+    one, other = (np.array([m.training_loss for m in r.history]) for r in results)
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss()])
 def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
     operator, frames = some_frames(16)
