@@ -8,7 +8,7 @@ ON_DISPLAY = env QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24"
 endif
 
 BENCHMARKS = $(addprefix bench-, quality acquisitions speed training estimates width fluctuation \
-             coupling tracks heartbeat)
+             coupling tracks heartbeat adapt)
 
 .PHONY: help demo test lint format clean $(BENCHMARKS)
 .NOTPARALLEL:
@@ -20,7 +20,7 @@ help:
 	@echo "make format   put the code into the style that lint asks for"
 	@echo "make bench-quality, bench-acquisitions, bench-speed, bench-training,"
 	@echo "bench-estimates, bench-width (of the PSF), bench-fluctuation, bench-coupling, bench-tracks,"
-	@echo "bench-heartbeat (of the window)   print what is claimed"
+	@echo "bench-heartbeat (of the window), bench-adapt   print what is claimed"
 	@echo "make clean    remove what the other targets made (.venv stays)"
 
 demo:

@@ -31,7 +31,8 @@ from napari_unfold.files.presets import DEFAULT_PRESET, Preset, load_preset
 from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import run_to_end
-from napari_unfold.learning.learn import Learned, learn, truth_images
+from napari_unfold.learning.appraisal import truth_images
+from napari_unfold.learning.learn import Learned, learn
 from napari_unfold.localization.localizer import find_spots
 from napari_unfold.reconstruction.reconstruct import reconstruct
 from napari_unfold.settings.microscope import Background, Camera, Optics

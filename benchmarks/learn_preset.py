@@ -11,8 +11,6 @@ trial yet (docs/paper.md).
 from __future__ import annotations
 
 import argparse
-import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +28,9 @@ from tune_preset import (
 from napari_unfold.files.presets import save_preset
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.grid import Grid
-from napari_unfold.jobs import Event, Metric, Metrics, run_to_end
-from napari_unfold.learning.appraisal import TrainingSet
-from napari_unfold.learning.learn import truth_images
-from napari_unfold.learning.losses import Loss, TolerantLoss, blurred
+from napari_unfold.jobs import Event, Metric, run_to_end
+from napari_unfold.learning.appraisal import TrainingSet, truth_images
+from napari_unfold.learning.losses import ImageLoss
 from napari_unfold.learning.train import train
 from napari_unfold.settings.microscope import Camera, Optics
 from napari_unfold.settings.recipe import Recipe
@@ -45,32 +42,6 @@ from napari_unfold.unfolding.parameters import NetworkParameters
 TRAINING_SEED, VALIDATION_SEED = 1000, 1500
 LEARNED_FRAMES, CHECKED_FRAMES, SIDE = 12, 3, 32
 """Frames of each scene, and camera pixels of their sides."""
-
-
-@dataclass(frozen=True)
-class MoleculesAndLight(TolerantLoss):
-    """Half the tolerant loss, and what is missing to a correlation of one, which counts thrice.
-
-    The tolerant loss alone has no care for the light: images become so sparse that they correlate
-    less with the truth, though more molecules are in their place.
-    """
-
-    def __call__(
-        self, x: torch.Tensor, truth: torch.Tensor, threshold: torch.Tensor
-    ) -> torch.Tensor:
-        """Mean loss of images ``(R, qY, qX)``."""
-        found, wanted = (blurred(image, 1.0).flatten(1) for image in (x, truth))
-        found, wanted = (a - a.mean(dim=1, keepdim=True) for a in (found, wanted))
-        norms = found.norm(dim=1) * wanted.norm(dim=1) + 1e-9
-        correlation = ((found * wanted).sum(dim=1) / norms).mean()
-        return 0.2 * super().__call__(x, truth, threshold) + 2.0 * (1.0 - correlation)
-
-
-def judge(metrics: Metrics, loss: Loss) -> float:
-    """Of networks with the same loss, the one that finds more molecules is the better."""
-    del loss
-    value = -metrics.validation_loss
-    return value if math.isfinite(value) else -math.inf
 
 
 def training_frames(fidelity: Fidelity, seed: int, frames: int) -> TrainingSet:
@@ -121,7 +92,7 @@ def learned(fidelity: Fidelity, iterations: int, steps: int) -> NetworkParameter
     job = train(
         operator, start, training_frames(fidelity, TRAINING_SEED, LEARNED_FRAMES),
         training_frames(fidelity, VALIDATION_SEED, CHECKED_FRAMES),
-        MoleculesAndLight(softness=0.1), method="schedules", outer_iterations=steps, judge=judge,
+        ImageLoss(softness=0.1), method="schedules", outer_iterations=steps,
     )  # fmt: skip
 
     def tell(event: Event) -> None:
@@ -139,8 +110,8 @@ def main() -> None:
     """Learn both fidelities and write the preset with its scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--no-scores", action="store_true")
-    parser.add_argument("--iterations", type=int, default=75)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--iterations", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("out", type=Path)
     asked = parser.parse_args()
     fidelities: tuple[Fidelity, ...] = ("gaussian", "kl")

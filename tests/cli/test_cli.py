@@ -484,11 +484,30 @@ def test_training_writes_a_preset_that_reconstruct_takes(folder, tmp_path, run_c
     )
 
 
+@pytest.mark.slow
+def test_adapting_compares_with_the_shipped_preset(folder, tmp_path, run_cli, monkeypatch):
+    monkeypatch.setattr("napari_unfold.learning.adapt.HELD_OUT_FRAMES", 4)
+    preset = tmp_path / "mine.json"
+    options = (*PSF, "--iterations", 10, "--training-frames", 4, "--steps", 1, "--out", preset)
+    out = run_cli("train", folder / "cells.tif", "--adapt", *options)
+    lines = out.splitlines()
+    assert lines[0].split() == ["dense-smlm", "mine"]
+    assert any(line.startswith("missed / false / J at 50 nm") for line in lines)
+    assert "etter than the shipped preset dense-smlm" in lines[-1]
+    content = json.loads(preset.read_text())
+    assert content["name"] == "mine"
+    assert "cells.tif" in content["trained_on"]
+    assert "etter than the shipped preset dense-smlm" in content["description"]
+
+
 def test_training_needs_something_to_learn_from(folder, refused, tmp_path):
     out = ("--out", tmp_path / "p.json")
     assert "nothing to learn from" in refused("train", *PSF, *out)
     assert "nothing to learn from" in refused("train", folder / "cells.tif", *PSF, *out)
     assert "Gaussian PSF only" in refused("train", "--simulate", *out)
+    assert "a stack alone" in refused("train", "--adapt", *PSF, *out)
+    with_truth = (folder / "cells.tif", folder / "cells_truth.csv")
+    assert "a stack alone" in refused("train", *with_truth, "--adapt", *PSF, *out)
     few = refused("train", "--simulate", *PSF, *out, "--training-frames", "1")
     assert "Frames: 1 is not usable" in few
     assert "--training-frames" in few

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unfold.learning.losses import (
+    ImageLoss,
     LocalizationLoss,
     ReconstructionLoss,
     TolerantLoss,
     binarize,
+    correlation,
     huber,
 )
 
@@ -50,7 +52,7 @@ def test_binarization_is_the_cubic_of_the_paper_between():
 
 @pytest.mark.parametrize(
     "loss", [ReconstructionLoss(40.0), LocalizationLoss(), LocalizationLoss(0.3, 0.5, 255.0),
-             TolerantLoss()]
+             TolerantLoss(), ImageLoss()]
 )  # fmt: skip
 def test_losses_are_differentiable_in_the_image_and_the_threshold(loss):
     generator = torch.Generator().manual_seed(3)
@@ -85,3 +87,23 @@ def test_the_tolerant_loss_forgives_one_pixel():
     assert exact == pytest.approx(0.0, abs=1e-12)
     assert missed == pytest.approx(0.5)
     assert exact < beside < missed
+
+
+def test_correlation_is_that_of_numpy_and_none_without_contrast():
+    generator = torch.Generator().manual_seed(1)
+    a, b = torch.rand(2, 3, 8, 9, generator=generator, dtype=DOUBLE)
+    expected = [np.corrcoef(i.ravel(), j.ravel())[0, 1] for i, j in zip(a, b, strict=True)]
+    np.testing.assert_allclose(correlation(a, b), expected)
+    assert (correlation(torch.ones_like(a), b) == 0).all()
+
+
+def test_the_image_loss_wants_molecules_and_their_light():
+    truth = images((0, 4, 4, 50.0), (0, 8, 8, 150.0), (1, 6, 6, 50.0))
+    loss, tolerant = ImageLoss(), TolerantLoss()
+    # in the right places, but of the wrong brightness
+    swapped = images((0, 4, 4, 150.0), (0, 8, 8, 50.0), (1, 6, 6, 50.0))
+    assert tolerant(swapped, truth, TAU) == tolerant(truth, truth, TAU)
+    assert loss(swapped, truth, TAU) > loss(truth, truth, TAU)
+    # twice the light is as like, and an empty image is nothing like the truth
+    torch.testing.assert_close(loss(2 * truth, truth, 2 * TAU), loss(truth, truth, TAU))
+    assert loss(torch.zeros_like(truth), truth, TAU) == 1.0

@@ -17,8 +17,8 @@ from napari_unfold.files.stacks import as_stack
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Checkpoint, Metric, Metrics, Note, Pulse, run_to_end
-from napari_unfold.learning.appraisal import TrainingSet, worth
-from napari_unfold.learning.learn import Learned, learn, truth_images
+from napari_unfold.learning.appraisal import TrainingSet, truth_images, worth
+from napari_unfold.learning.learn import Learned, learn
 from napari_unfold.learning.losses import LocalizationLoss, ReconstructionLoss, TolerantLoss
 from napari_unfold.learning.schedules import KNOTS, scheduled
 from napari_unfold.learning.state import TrainingState
@@ -83,7 +83,26 @@ def test_saving_memory_and_time_changes_neither_output_nor_gradient(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fidelity", FIDELITIES)
-@pytest.mark.parametrize("loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss(0.5)])
+def test_a_background_of_each_frame_is_used_as_one_of_all_is(fidelity):
+    operator, frames = some_frames(10)
+    start = classical_parameters(operator, PHOTONS, 5.0, fidelity=fidelity, iterations=6)
+    each = replace(frames, b=frames.b.repeat(10, 1, 1))
+    results = [
+        run_to_end(
+            train(operator, start, f[:8], f[8:], TolerantLoss(), method="schedules",
+                  outer_iterations=2, search_start=False)
+        )
+        for f in (frames, each)
+    ]  # fmt: skip
+    one, other = (np.array([m.training_loss for m in r.history]) for r in results)
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.parametrize(
+    "loss", [ReconstructionLoss(PHOTONS), LocalizationLoss(), TolerantLoss(0.5)]
+)
 def test_learning_lowers_the_loss_on_frames_it_does_not_learn_from(fidelity, loss):
     operator, frames = some_frames(16)
     learning, checking = frames.split()

@@ -13,11 +13,14 @@ from napari_unfold.errors import InputError
 from napari_unfold.files.presets import list_presets
 from napari_unfold.fluctuation.sharpened import FluctuationResult
 from napari_unfold.jobs import Event, Job, Metrics, Preview, Stage
+from napari_unfold.learning.adapt import Adapted
+from napari_unfold.learning.judge import Gain, Judgement
 from napari_unfold.learning.learn import Learned
 from napari_unfold.learning.state import TrainingState
 from napari_unfold.reconstruction.result import Reconstruction
 from napari_unfold.settings.fluctuation import Fluctuation
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.tables.evaluate import Score
 
 PREVIEW = Preview(np.ones((32, 40), np.float32))
 """Of 8 x 10 camera pixels at an upsampling of 4."""
@@ -93,6 +96,20 @@ def learned(steps: int = 4) -> Learned:
         best=2,
         outcome="learned",
         state=TrainingState.of(network, network, 2, history, {}),
+    )
+
+
+def adapted(gain: float) -> Adapted:
+    """Return a preset that is better than the shipped one by a gain, or not."""
+    score = Score(100.0, 10, 9, 8, 8 / 11, 8 / 9, 0.8, 20.0, 60.0, 0.7)
+    shipped = Judgement("dense-smlm", 300, [score], 0.7, 1.0)
+    return Adapted(
+        learned=learned(),
+        shipped=shipped,
+        adapted=dataclasses.replace(shipped, preset="my-microscope", iterations=50),
+        molecules=Gain(gain, 0.01),
+        image=Gain(0.0, 0.01),
+        seen="stack",
     )
 
 

@@ -18,10 +18,11 @@ from napari_unfold.jobs import Checkpoint, Metric, Note, Progress, Stage
 from napari_unfold.learning.learn import learn
 from napari_unfold.plugin.docks.train import TrainWidget
 from napari_unfold.settings.recipe import Recipe
+from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
 
 from .conftest import NM, outer_corners, row_of, run
-from .results import NO_GPU, endless, failing, job_of, learned, metrics
+from .results import NO_GPU, adapted, endless, failing, job_of, learned, metrics
 
 DOCK = TrainWidget
 JOB = ("napari_unfold.plugin.docks.train._training", learn)
@@ -156,6 +157,67 @@ def test_a_training_goes_on_from_what_was_learned_last_or_from_a_preset(widget, 
     starts.value = shipped
     run(widget, qtbot)
     assert asked[-1]["resume"] == shipped
+
+
+ADAPTATION = "napari_unfold.plugin.docks.train._adaptation"
+
+
+@pytest.mark.parametrize(("gain", "said"), [(0.05, "Better than"), (0.0, "No better than")])
+def test_one_click_compares_with_the_shipped_preset(
+    widget, viewer, stack, qtbot, monkeypatch, gain: float, said: str
+) -> None:
+    result = adapted(gain)
+    job = job_of([Stage("Learning"), *STEPS], result)
+    monkeypatch.setattr(ADAPTATION, job)
+    assert not widget.save_button.isEnabled()
+    with qtbot.waitSignal(widget.runner.ended):
+        widget.adapt_button.click()
+    summary = widget.panel.summary.text()
+    assert f"{said} the shipped preset dense-smlm" in summary
+    assert "shipped</th>" in summary
+    assert "2 / 1 / 0.727" in summary
+    assert widget.plot.curve("training loss")[0] == [0, 1, 2, 3]
+    assert SHOWN[1] in viewer.layers
+    assert widget.save_button.isEnabled()
+
+
+def test_one_click_needs_a_stack_and_shows_which(widget, viewer, stack, qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(ADAPTATION, endless(then=Stage("Working")))
+    widget.data.source_row.editor.set_value("simulation")
+    assert widget.adapt_button.isEnabled()
+    widget.adapt_button.click()
+    assert widget.data.source() == "like a stack"
+    assert not widget.adapt_button.isEnabled()
+    with qtbot.waitSignal(widget.runner.ended):
+        widget.panel.cancel_button.click()
+    assert "Cancelled" in widget.panel.summary.text()
+    assert widget.adapt_button.isEnabled()
+    viewer.layers.remove(stack)
+    widget.reset_choices()
+    assert not widget.adapt_button.isEnabled()
+
+
+@pytest.mark.slow
+def test_a_small_adaptation_yields_a_preset_and_a_verdict(
+    viewer, open_dock, qtbot: QtBot, monkeypatch
+) -> None:
+    from napari_unfold.learning import adapt
+
+    monkeypatch.setattr(adapt, "HELD_OUT_FRAMES", 4)
+    small = Training(loss="image", frames=4, outer_iterations=1)
+    monkeypatch.setattr(adapt.adapt, "__defaults__", (small,))
+    simulation = simulate("random", frames=8, shape=(24, 24), density_per_um2=1.0, seed=1)
+    viewer.add_layer(Image(simulation.stack, name="cells", **NM))
+    solver = {"iterations": 10, "upsampling": 2}
+    recipe = Recipe.model_validate({**simulation.recipe.model_dump(), "solver": solver})
+    widget = open_dock(TrainWidget, recipe)
+    widget.form.device_row.editor.set_value("cpu")
+    with qtbot.waitSignal(widget.runner.ended, timeout=300_000) as ended:
+        widget.adapt_button.click()
+    assert ended.args[0].kind == "done", ended.args[0].error
+    assert "etter than the shipped preset dense-smlm" in widget.panel.summary.text()
+    assert len(widget.learned.preset.networks["gaussian"].step_sizes) == 10
+    assert "cells" in widget.learned.preset.trained_on
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,11 @@ from napari_unfold.cli.options import (
 )
 from napari_unfold.cli.progress import run_with_progress, say
 from napari_unfold.errors import InputError
+from napari_unfold.jobs import Device
 from napari_unfold.settings.training import TRAINING_ITERATIONS, Training
+
+if TYPE_CHECKING:
+    from napari_unfold.files.stacks import Stack
 
 
 @takes_settings(
@@ -39,7 +43,17 @@ def train(
         bool,
         typer.Option(
             "--simulate",
-            help="Learn from simulated frames; brightness and background as in STACK, if given.",
+            help="Learn from simulated frames; brightness, background and camera as in STACK, if "
+            "given.",
+        ),
+    ] = False,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Learn from simulated frames that look like those of STACK in all that can be "
+            "estimated, and tell whether the result is better than the shipped preset. Default: "
+            "loss image, 32 training frames, 80 steps.",
         ),
     ] = False,
     resume: Annotated[
@@ -62,16 +76,23 @@ def train(
     from napari_unfold.learning.learn import Learned, learn
     from napari_unfold.learning.state import load_state, save_state, state_path
 
+    keep_apart([stack, truth, *stated.files], [out])
+    if adapt:
+        if stack is None or truth is not None or simulate or resume:
+            raise InputError(
+                "--adapt learns from a stack alone, from the beginning",
+                "Give the stack, and neither true molecules nor --simulate nor --resume",
+            )
+        _adapt(stated, out, opened(stack, channel, plane), frames, device)
+        return
     if not simulate and truth is None:
         raise InputError(
             "there is nothing to learn from",
-            "Give a stack and its true molecules, or --simulate",
+            "Give a stack and its true molecules, a stack and --adapt, or --simulate",
         )
-    keep_apart([stack, truth, *stated.files], [out])
     with nullcontext() if stack is None else opened(stack, channel, plane) as movie:
         recipe = stated.recipe({"optics": {"pixel_size_nm": movie and movie.pixel_size_nm}})
         training = stated.section(Training)
-        name = "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"
 
         def save(learned: Learned) -> None:
             save_preset(learned.preset, out)
@@ -85,7 +106,7 @@ def train(
         job = learn(
             recipe,
             training,
-            name=name,
+            name=_name(out),
             stack=movie,
             truth=None if simulate or truth is None else read_localizations(truth),
             frames=frames_of(frames),
@@ -105,3 +126,41 @@ def train(
         loss=best.validation_loss,
         file=out,
     )
+
+
+def _adapt(stated: Stated, out: Path, stack: Stack, frames: str | None, device: Device) -> None:
+    """Learn a preset for a stack, and say whether it is better than the shipped one."""
+    from napari_unfold.files.presets import save_preset
+    from napari_unfold.learning.adapt import USUAL, adapt
+
+    stated = stated.assuming({"training": USUAL.model_dump(exclude_unset=True)})
+    with stack:
+        job = adapt(
+            stack,
+            stated.recipe({"optics": {"pixel_size_nm": stack.pixel_size_nm}}),
+            stated.section(Training),
+            name=_name(out),
+            frames=frames_of(frames),
+            device=device,
+        )
+        adapted = run_with_progress(job)
+    save_preset(adapted.learned.preset, out)
+    table = [("", adapted.shipped.preset, adapted.adapted.preset), *adapted.rows()]
+    widths = [max(len(row[i]) for row in table) for i in range(3)]
+    lines = [
+        f"{title:{widths[0]}}  {shipped:>{widths[1]}}  {own:>{widths[2]}}"
+        for title, shipped, own in table
+    ]
+    say(
+        "\n".join([*lines, f"{adapted.verdict}. Written to {out}"]),
+        better=adapted.is_better,
+        shipped=adapted.shipped.numbers(),
+        adapted=adapted.adapted.numbers(),
+        verdict=adapted.verdict,
+        file=out,
+    )
+
+
+def _name(out: Path) -> str:
+    """Return the name of the preset that is written to a file."""
+    return "".join(c if c.isalnum() else "-" for c in out.stem.lower()).strip("-") or "trained"

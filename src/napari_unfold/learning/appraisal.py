@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 
+from napari_unfold.imaging.grid import Grid
 from napari_unfold.jobs import Check, Metrics
-from napari_unfold.learning.losses import LocalizationLoss, Loss, ReconstructionLoss
+from napari_unfold.learning.losses import ImageLoss, LocalizationLoss, Loss, ReconstructionLoss
 from napari_unfold.tables.evaluate import jaccard_on_grid
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
 
 TOLERANCES_PX = (0.0, 2.0, 4.0)
 """Fine pixels; the Jaccard index that is shown is the mean over them, as in the paper."""
-
-Judge = Callable[[Metrics, Loss], float]
-"""How good a network is: the larger the better; see `worth`."""
 
 FRAMES_AT_ONCE = 8
 
@@ -35,8 +35,8 @@ class TrainingSet:
     ----------
     y : tensor (R, Y, X)
         Frames in photons.
-    b : tensor (Y, X)
-        Background in photons.
+    b : tensor (Y, X) or (R, Y, X)
+        Background in photons, the same for all frames or for each.
     truth : tensor (R, qY, qX)
         Photons of the true molecules per fine pixel.
     in_sequence : bool
@@ -57,7 +57,8 @@ class TrainingSet:
         return len(self.y)
 
     def __getitem__(self, frames: slice) -> TrainingSet:
-        return replace(self, y=self.y[frames], truth=self.truth[frames])
+        b = self.b if self.b.ndim == 2 else self.b[frames]
+        return replace(self, y=self.y[frames], b=b, truth=self.truth[frames])
 
     def split(self, validation_share: float = 0.25) -> tuple[TrainingSet, TrainingSet]:
         """Return the first frames for training and the last, at least one, for validation."""
@@ -100,6 +101,38 @@ class TrainingSet:
         return total
 
 
+def truth_images(
+    truth: pd.DataFrame, frames: range, grid: Grid, default_photons: float
+) -> NDArray[np.float32]:
+    """Put the true molecules onto the fine grid.
+
+    Parameters
+    ----------
+    truth : DataFrame
+        frame (from 0), x_nm, y_nm and, if known, photons.
+    frames : range
+    grid : Grid
+    default_photons : float
+        For molecules whose photons are not known.
+
+    Returns
+    -------
+    array (T, qY, qX)
+        Photons per fine pixel. Molecules outside the frame are left out.
+    """
+    rows, columns = grid.fine_shape
+    image = np.zeros((len(frames), rows, columns), dtype=np.float32)
+    t = truth["frame"].to_numpy() - frames.start
+    i = np.floor(truth["y_nm"].to_numpy() / grid.fine_pixel_nm).astype(int)
+    j = np.floor(truth["x_nm"].to_numpy() / grid.fine_pixel_nm).astype(int)
+    photons = np.full(len(truth), default_photons)
+    if "photons" in truth:
+        photons = truth["photons"].fillna(default_photons).to_numpy()
+    inside = (t >= 0) & (t < len(frames)) & (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+    np.add.at(image, (t[inside], i[inside], j[inside]), photons[inside])
+    return image
+
+
 def unfold(network: UnfoldedNetwork, frames: TrainingSet, check: Check) -> torch.Tensor:
     """Run the network over the frames."""
     return torch.cat(
@@ -136,10 +169,10 @@ def appraise(network: UnfoldedNetwork, frames: TrainingSet, x: torch.Tensor, los
 def worth(metrics: Metrics, loss: Loss) -> float:
     """How good a network is: the larger the better, minus infinity if it is useless.
 
-    It is what will be reported: the Jaccard index, or for the reconstruction loss that loss. Of
-    the same Jaccard index, the smaller loss is the better.
+    It is what will be reported: the Jaccard index, or for a loss that is about the light that
+    loss. Of the same Jaccard index, the smaller loss is the better.
     """
-    if isinstance(loss, ReconstructionLoss):
+    if isinstance(loss, ReconstructionLoss | ImageLoss):
         value = -metrics.validation_loss
     elif isinstance(loss, LocalizationLoss):
         value = metrics.jaccard

@@ -31,7 +31,8 @@ from napari_unfold.jobs import (
     choose_device,
     translated,
 )
-from napari_unfold.learning.appraisal import TrainingSet
+from napari_unfold.learning.appraisal import TrainingSet, truth_images
+from napari_unfold.learning.look_alike import look_alikes
 from napari_unfold.learning.losses import make_loss
 from napari_unfold.learning.state import TrainingState
 from napari_unfold.learning.train import Outcome, Trained, train
@@ -40,6 +41,7 @@ from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.training import Training
 from napari_unfold.simulation.scenes import simulate
 from napari_unfold.simulation.simulated_microscope import BACKGROUND_PHOTONS, MOLECULE_PHOTONS
+from napari_unfold.simulation.structures import structure
 from napari_unfold.unfolding.inference import final_iterate
 from napari_unfold.unfolding.network import UnfoldedNetwork
 from napari_unfold.unfolding.parameters import NetworkParameters
@@ -112,8 +114,8 @@ def learn(
     name : str
         Of the preset.
     stack : Stack, optional
-        With `truth` it is learned from; without, it tells background and brightness for the
-        simulation. Without a stack both come from the recipe.
+        With `truth` it is learned from; without, the simulated frames have its background, camera
+        and PSF, and molecules as bright. Without a stack all comes from the recipe.
     truth : DataFrame, optional
         Known molecules of the stack: frame, x_nm, y_nm and, if known, photons.
     frames : slice
@@ -145,6 +147,13 @@ def learn(
             "there are fewer than two frames with known molecules",
             "Use more frames: some to learn from, one at least to check with",
             field="training.frames",
+        )
+    if not data.frames.truth.any():
+        raise InputError(
+            "none of the true molecules lies in the chosen frames",
+            "Check that truth and stack belong together, and the pixel size; where frames are "
+            "simulated, choose a higher density",
+            field="stack",
         )
     learning, checking = data.frames.split(training.validation_share)
     operator = data.operator
@@ -190,38 +199,6 @@ def learn(
     return learned((yield from translated(job, usable)))
 
 
-def truth_images(
-    truth: pd.DataFrame, frames: range, grid: Grid, default_photons: float
-) -> NDArray[np.float32]:
-    """Put the true molecules onto the fine grid.
-
-    Parameters
-    ----------
-    truth : DataFrame
-        frame (from 0), x_nm, y_nm and, if known, photons.
-    frames : range
-    grid : Grid
-    default_photons : float
-        For molecules whose photons are not known.
-
-    Returns
-    -------
-    array (T, qY, qX)
-        Photons per fine pixel. Molecules outside the frame are left out.
-    """
-    rows, columns = grid.fine_shape
-    image = np.zeros((len(frames), rows, columns), dtype=np.float32)
-    t = truth["frame"].to_numpy() - frames.start
-    i = np.floor(truth["y_nm"].to_numpy() / grid.fine_pixel_nm).astype(int)
-    j = np.floor(truth["x_nm"].to_numpy() / grid.fine_pixel_nm).astype(int)
-    photons = np.full(len(truth), default_photons)
-    if "photons" in truth:
-        photons = truth["photons"].fillna(default_photons).to_numpy()
-    inside = (t >= 0) & (t < len(frames)) & (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
-    np.add.at(image, (t[inside], i[inside], j[inside]), photons[inside])
-    return image
-
-
 def _training_data(
     recipe: Recipe,
     training: Training,
@@ -235,16 +212,10 @@ def _training_data(
         last = min(first + training.frames, frames.indices(stack.shape[0])[1])
         source = f"{last - first} frames of {stack.name} with known molecules"
         return (yield from _from_stack(recipe, stack, truth, slice(first, last), device, source))
-    photons, background = recipe.solver.molecule_photons, recipe.background.photons
     if stack is not None:
-        seen = yield from observe_molecules(stack, recipe, frames)
-        photons, background = seen.molecule_photons, float(np.median(seen.background))
-        recipe = seen.recipe
-        yield Note(
-            f"Simulating {training.density_per_um2:g} molecules per µm² of {photons:.0f} photons "
-            f"on a background of {background:.3g}"
-        )
-    elif recipe.camera.known_excess_noise is None:
+        return (yield from _like_a_stack(recipe, training, stack, frames, device))
+    photons, background = recipe.solver.molecule_photons, recipe.background.photons
+    if recipe.camera.known_excess_noise is None:
         yield Note("The camera is not stated: simulating an EMCCD")
     if recipe.optics.psf_sigma_nm is None:
         raise InputError(
@@ -263,11 +234,6 @@ def _training_data(
         recipe=recipe,
         seed=SEED,
     )
-    source = (
-        f"{training.frames} simulated frames, {training.scene}, "
-        f"{training.density_per_um2:g} molecules per µm²"
-        + (f", on for {training.on_frames:g} frames" if training.on_frames else "")
-    )
     known = simulation.recipe.model_copy(
         update={
             "solver": recipe.solver.model_copy(
@@ -276,8 +242,43 @@ def _training_data(
         }
     )
     made = as_stack(simulation.stack, "simulation", recipe.optics.pixel_size_nm)
-    data = yield from _from_stack(known, made, simulation.truth, slice(None), device, source)
+    data = yield from _from_stack(
+        known, made, simulation.truth, slice(None), device, _source(training)
+    )
     return replace(data, frames=replace(data.frames, in_sequence=training.on_frames is not None))
+
+
+def _source(training: Training) -> str:
+    return (
+        f"{training.frames} simulated frames, {training.scene}, "
+        f"{training.density_per_um2:g} molecules per µm²"
+        + (f", on for {training.on_frames:g} frames" if training.on_frames else "")
+    )
+
+
+def _like_a_stack(
+    recipe: Recipe, training: Training, stack: Stack, frames: slice, device: torch.device
+) -> Generator[Event, None, _Data]:
+    """Training frames like those of a stack, but for structure, density and on-time."""
+    seen = yield from observe_molecules(stack, recipe, frames)
+    (part,) = look_alikes(seen, training.on_frames, 1)
+    pixel_nm = recipe.optics.pixel_size_nm
+    size_nm = np.array(part.seen.shape) * pixel_nm
+    part = replace(
+        part,
+        place=structure(training.scene, size_nm, np.random.default_rng(SEED)),
+        at_a_time=training.density_per_um2 * float(size_nm.prod()) / 1e6,
+    )
+    yield Note(
+        f"Simulating {training.density_per_um2:g} molecules per µm² of "
+        f"{part.brightness.photons:.0f} photons on the background of the stack"
+    )
+    known = part.known(part.record(training.frames, SEED), pedestal_photons(seen), device)
+    known = replace(known, in_sequence=training.on_frames is not None)
+    upsampling = recipe.solver.upsampling
+    operator = forward_operator(part.seen.shape, upsampling, seen.psf, device=device)
+    source = f"{_source(training)}, otherwise like {stack.name}"
+    return _Data(operator, known, untrained(operator, seen), source)
 
 
 def _from_stack(
@@ -297,12 +298,6 @@ def _from_stack(
     b = torch.as_tensor(seen.background, device=device) + pedestal
     grid = Grid(seen.shape, recipe.optics.pixel_size_nm, recipe.solver.upsampling)
     images = truth_images(truth, range(first, last), grid, seen.molecule_photons)
-    if not images.any():
-        raise InputError(
-            "none of the true molecules lies in the chosen frames",
-            "Check that truth and stack belong together, and the pixel size",
-            field="stack",
-        )
     known = TrainingSet(y, b, torch.as_tensor(images, device=device), in_sequence=True)
     operator = forward_operator(seen.shape, grid.upsampling, seen.psf, device=device)
     return _Data(operator, known, untrained(operator, seen), source)

@@ -12,7 +12,7 @@ import torch
 
 from napari_unfold.imaging.forward import ForwardOperator, SeparableOperator
 from napari_unfold.jobs import Event, Note, Progress, Stage, in_background
-from napari_unfold.learning.appraisal import Judge, TrainingSet, appraise, unfold, worth
+from napari_unfold.learning.appraisal import TrainingSet, appraise, unfold, worth
 from napari_unfold.learning.losses import Loss
 from napari_unfold.unfolding.classical import classical_parameters
 from napari_unfold.unfolding.fidelity import fidelity_named
@@ -31,7 +31,6 @@ def best_start(
     like: NetworkParameters,
     training: TrainingSet,
     loss: Loss,
-    judge: Judge = worth,
     *,
     whiten: bool = False,
 ) -> Generator[Event, None, NetworkParameters]:
@@ -44,8 +43,6 @@ def best_start(
         Tells fidelity, penalty, number of iterations, and what data they are for.
     training : TrainingSet
     loss : Loss
-    judge : callable
-        How good a network is.
     whiten : bool
         Whether to try whitened misfits too.
     """
@@ -73,8 +70,8 @@ def best_start(
             with torch.no_grad():
                 network.threshold.fill_(threshold)
             metrics = appraise(network, few, x, loss)
-            if metrics.filled_pixels and judge(metrics, loss) > best_worth:
-                best_worth = judge(metrics, loss)
+            if metrics.filled_pixels and worth(metrics, loss) > best_worth:
+                best_worth = worth(metrics, loss)
                 best = trial.model_copy(update={"threshold_photons": threshold})
         yield Progress(i + 1, len(points))
     if best is like:

@@ -24,7 +24,7 @@ from napari_unfold.jobs import (
     Stage,
     in_background,
 )
-from napari_unfold.learning.appraisal import Judge, TrainingSet, appraise, unfold, worth
+from napari_unfold.learning.appraisal import TrainingSet, appraise, unfold, worth
 from napari_unfold.learning.free_steps import StepLearner
 from napari_unfold.learning.losses import Loss
 from napari_unfold.learning.schedules import ScheduleLearner, scheduled
@@ -75,7 +75,6 @@ def train(
     whiten: bool = False,
     resume: TrainingState | None = None,
     seed: int = 0,
-    judge: Judge = worth,
 ) -> Job[Trained]:
     """Learn step sizes, weight, threshold and what the penalty has to learn.
 
@@ -107,8 +106,6 @@ def train(
         that was at its end gets as many steps again.
     seed : int
         Of the choice of the frames that a step of Adam learns from.
-    judge : callable
-        How good a network is that was appraised, by which start and result are chosen.
 
     Yields
     ------
@@ -124,7 +121,7 @@ def train(
     if resume:
         start = resume.start
     elif search_start:
-        start = yield from best_start(operator, start, training, loss, judge, whiten=whiten)
+        start = yield from best_start(operator, start, training, loss, whiten=whiten)
     network = UnfoldedNetwork(operator, start, dtype=training.y.dtype, device=training.y.device)
     history = [] if resume is None else resume.metrics()
     first, last = len(history), outer_iterations
@@ -146,7 +143,7 @@ def train(
     best, best_iteration, best_worth = start, 0, -math.inf
     if resume:
         best, best_iteration = resume.best, resume.best_iteration
-        best_worth = judge(history[best_iteration], loss)
+        best_worth = worth(history[best_iteration], loss)
     outcome: Outcome = "learned"
     for iteration in range(first, last + 1):
         value = yield from in_background(learner.step if iteration else learner.loss_at_start)
@@ -155,9 +152,9 @@ def train(
         history.append(metrics)
         yield Progress(iteration, last)
         yield Metric(iteration, metrics)
-        if judge(metrics, loss) > best_worth:
+        if worth(metrics, loss) > best_worth:
             best, best_iteration = learned_parameters(network, start), iteration
-            best_worth = judge(metrics, loss)
+            best_worth = worth(metrics, loss)
             yield Checkpoint(stands("learned"))
             yield Preview(x[0].cpu().numpy())
         diverged = not math.isfinite(metrics.validation_loss)

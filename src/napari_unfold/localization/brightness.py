@@ -140,6 +140,7 @@ class LearnedBrightness:
     def __init__(
         self, photons: NDArray[np.floating], weights: NDArray[np.floating], deviation: Deviation
     ) -> None:
+        self.photons, self.weights = photons, weights
         order = np.argsort(photons)
         cumulated = np.cumsum(weights[order]) / weights.sum()
         low, median, high = photons[order][np.searchsorted(cumulated, (0.25, 0.5, 0.75))]

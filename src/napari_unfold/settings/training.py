@@ -8,7 +8,7 @@ from pydantic import AliasChoices
 
 from napari_unfold.settings.section import Section, setting
 
-LossName = Literal["reconstruction", "localization", "tolerant"]
+LossName = Literal["reconstruction", "localization", "tolerant", "image"]
 
 
 Method = Literal["schedules", "paper"]
@@ -26,8 +26,8 @@ class Training(Section):
         "tolerant",
         "Loss",
         "What the parameters are to be good at: 'reconstruction' (right light in every pixel), "
-        "'localization' (molecules in the right pixel, as in the paper), or 'tolerant' (the same, "
-        "but one pixel beside is nearly right).",
+        "'localization' (molecules in the right pixel, as in the paper), 'tolerant' (the same, "
+        "but one pixel beside is nearly right), or 'image' (the same, and light like the truth's).",
     )
     method: Method = setting(
         "schedules",

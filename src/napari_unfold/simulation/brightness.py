@@ -1,4 +1,4 @@
-"""How bright molecules are: the same light for all, or distributed."""
+"""How bright molecules are: the same light for all, distributed, or as they were seen."""
 
 from __future__ import annotations
 
@@ -38,3 +38,28 @@ class Brightness:
             sigma = math.sqrt(math.log1p(self.spread**2))
             return rng.lognormal(math.log(self.photons) - sigma**2 / 2, sigma, count)
         return rng.gamma(self.spread**-2, self.photons * self.spread**2, count)
+
+
+@dataclass(frozen=True)
+class SampledBrightness:
+    """Any distribution, given by values and how often each occurs.
+
+    Parameters
+    ----------
+    values : array (n,)
+        Photons.
+    shares : array (n,)
+        Not negative, of sum 1.
+    """
+
+    values: NDArray[np.floating]
+    shares: NDArray[np.floating]
+
+    @property
+    def photons(self) -> float:
+        """Mean."""
+        return float(self.values @ self.shares)
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return the photons of as many molecules."""
+        return np.asarray(rng.choice(self.values, count, p=self.shares), dtype=np.float64)

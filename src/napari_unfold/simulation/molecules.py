@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_unfold.errors import InputError
 from napari_unfold.settings.simulation import Sample
-from napari_unfold.simulation.brightness import Brightness
+from napari_unfold.simulation.brightness import Brightness, SampledBrightness
 from napari_unfold.simulation.structures import Structure, structure
 from napari_unfold.simulation.switching import Switching
 
@@ -50,6 +50,8 @@ def molecules_of_frames(
     size_nm: NDArray[np.floating],
     rng: np.random.Generator,
     for_depth: np.random.Generator,
+    place: Structure | None = None,
+    brightness: Brightness | SampledBrightness | None = None,
 ) -> Iterator[Molecules]:
     """Draw a structure, then the molecules of one frame after the other.
 
@@ -62,9 +64,15 @@ def molecules_of_frames(
         Draws whatever is not said of the others.
     for_depth : numpy.random.Generator
         Draws the distances from the focus.
+    place : Structure, optional
+        Instead of the scene of `sample`.
+    brightness : Brightness, optional
+        Instead of that of `sample`.
     """
-    place = structure(sample.scene, size_nm, rng)
-    brightness = Brightness(sample.molecule_photons, sample.brightness_spread, sample.brightness)
+    place = place or structure(sample.scene, size_nm, rng)
+    brightness = brightness or Brightness(
+        sample.molecule_photons, sample.brightness_spread, sample.brightness
+    )
     at_a_time = sample.density_per_um2 * float(size_nm.prod()) / 1e6
     if sample.on_frames is None:
         return _others_in_every_frame(sample, place, brightness, at_a_time, rng, for_depth)
@@ -75,7 +83,7 @@ def molecules_of_frames(
 def _others_in_every_frame(
     sample: Sample,
     place: Structure,
-    brightness: Brightness,
+    brightness: Brightness | SampledBrightness,
     at_a_time: float,
     rng: np.random.Generator,
     for_depth: np.random.Generator,
@@ -96,7 +104,7 @@ def _others_in_every_frame(
 def _switching(
     sample: Sample,
     place: Structure,
-    brightness: Brightness,
+    brightness: Brightness | SampledBrightness,
     switching: Switching,
     at_a_time: float,
     rng: np.random.Generator,

@@ -18,6 +18,7 @@ from napari_unfold.settings.microscope import Background, Optics
 from napari_unfold.settings.recipe import Recipe
 from napari_unfold.settings.simulation import Instrument, Sample
 from napari_unfold.settings.training import SceneName
+from napari_unfold.simulation.brightness import Brightness, SampledBrightness
 from napari_unfold.simulation.exposure import expose
 from napari_unfold.simulation.molecules import molecules_of_frames
 from napari_unfold.simulation.sensor import Sensor, sensor
@@ -29,6 +30,7 @@ from napari_unfold.simulation.simulated_microscope import (
     completed,
 )
 from napari_unfold.simulation.spot_shapes import AirySpot, GaussianSpot, SpotShape, render
+from napari_unfold.simulation.structures import Structure
 from napari_unfold.simulation.uneven_background import background_map, fading, flicker
 
 __all__ = ["Simulation", "acquire", "render", "simulate"]
@@ -149,6 +151,9 @@ def acquire(
     recipe: Recipe | None = None,
     spot: SpotShape | None = None,
     sensor_maps: Sensor | None = None,
+    place: Structure | None = None,
+    brightness: Brightness | SampledBrightness | None = None,
+    background: NDArray[np.floating] | None = None,
     seen_share: float = SEEN_SHARE,
 ) -> Simulation:
     """Simulate what a microscope records of a sample.
@@ -165,6 +170,13 @@ def acquire(
         The PSF, such as a `BeadSpot`, instead of what `instrument` names.
     sensor_maps : Sensor, optional
         Maps of the camera, instead of what `instrument` says of its pixels.
+    place : Structure, optional
+        Where molecules are, instead of the scene of `sample`; beyond the border too, from where
+        they shine in.
+    brightness : Brightness or SampledBrightness, optional
+        The light of molecules, instead of what `sample` says of it.
+    background : array (Y, X), optional
+        Photons per camera pixel, instead of what `sample` says of the background.
     seen_share : float
         The truth of a frame holds the molecules that are on for at least this share of it, from 0
         to 1.
@@ -181,17 +193,19 @@ def acquire(
     maps = sensor_maps or sensor(camera, instrument, shape, for_sensor)
     size_nm = np.array(shape) * pixel_nm
 
-    background = background_map(
-        sample.background, shape, pixel_nm, sample.background_photons, sample.background_contrast,
-        for_background,
-    )  # fmt: skip
+    if background is None:
+        background = background_map(
+            sample.background, shape, pixel_nm, sample.background_photons,
+            sample.background_contrast, for_background,
+        )  # fmt: skip
     lamp = flicker(sample.frames, sample.lamp_flicker, for_lamp)
     course = lamp * fading(sample.frames, sample.background_bleaching_frames)
     drift_nm = drift(sample.frames, sample.drift_nm, for_drift)
 
     stack = np.empty((sample.frames, *shape), dtype=np.uint16)
+    frames_of_molecules = molecules_of_frames(sample, size_nm, rng, for_depth, place, brightness)
     tables = []
-    for t, molecules in enumerate(molecules_of_frames(sample, size_nm, rng, for_depth)):
+    for t, molecules in enumerate(frames_of_molecules):
         y_nm, x_nm = molecules.position_nm.T + drift_nm[t][:, None]
         photons = molecules.photons * lamp[t]
         light = spot.light(y_nm, x_nm, molecules.depth_nm, photons, shape, pixel_nm)
@@ -205,7 +219,7 @@ def acquire(
         stack=stack,
         truth=pd.concat(tables, ignore_index=True),
         recipe=_as_used(recipe, spot, float(background.mean() * course.mean())),
-        background=background,
+        background=np.asarray(background, dtype=np.float64),
         lamp=lamp,
         background_course=course,
         drift_nm=drift_nm,

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unfold.files.presets import Preset
+    from napari_unfold.files.stacks import Stack
+    from napari_unfold.learning.adapt import Adapted
     from napari_unfold.learning.learn import Learned
+    from napari_unfold.settings.recipe import Recipe
 
 _PRESET_NAME = "my-microscope"
 """Until the user gives it another."""
@@ -63,7 +66,7 @@ class TrainWidget(StackDock):
         super().__init__(napari_viewer, form, "Learn the parameters of the network")
         self.form = form
         self._run: _Run
-        self._has_preview = False
+        self._has_preview = self._is_adaptation = False
         self.learned: Learned | None = None
         self._preview = LivePreview(napari_viewer)
         self._comparison = Comparison(napari_viewer)
@@ -74,12 +77,20 @@ class TrainWidget(StackDock):
         self.save_button.setToolTip(
             "<qt>Keep what was learned; it is then offered in 'Unfold: reconstruct'.</qt>"
         )
+        self.adapt_button = QPushButton("Adapt to my stack")
+        self.adapt_button.setToolTip(
+            "<qt>Simulate frames like those of the stack in all that can be estimated (density, "
+            "brightness, on-times, background, camera, PSF), learn from them, and compare the "
+            "result with the shipped preset. Takes minutes; of the settings of the training "
+            "none is used.</qt>"
+        )
         self.dialog: SavePresetDialog | None = None
         self._lay_out_all()
         self._restore()
         self._offer_starts()
         self.data.changed.connect(self._on_edited)
         self.save_button.clicked.connect(self.save_preset)
+        self.adapt_button.clicked.connect(self.adapt)
         store.changed.connect(self._offer_starts)
         self._on_layer()
 
@@ -93,28 +104,50 @@ class TrainWidget(StackDock):
 
     # ---- a run, from start to end
 
+    def adapt(self) -> None:
+        """Learn a preset for the chosen stack, and compare it with the shipped one."""
+        if not self.data.needs_stack():
+            self.data.source_row.editor.set_value("like a stack")
+        self._start(self._prepare_adaptation)
+
     def _prepare(self) -> Job[Any]:
         recipe, training = self.value(), self.form.training_value()
-        pixel_size = recipe.optics.pixel_size_nm
-        stack, width, placement = None, 0, simulation_placement("simulation", pixel_size)
-        if self.data.needs_stack():
-            layer = self.stack.need_layer()
-            stack = layers.stack_of_layer(layer, pixel_size)
-            width, placement = stack.shape[2], self._in_nm(layer, pixel_size)
-        truth = self.data.truth(pixel_size)
-        self._run = _Run(placement, width, recipe.solver.upsampling, time.monotonic())
-        self.learned, self._has_preview = None, False
-        self.plot.clear()
+        self._is_adaptation = False
+        stack = self._begin(recipe, needs_stack=self.data.needs_stack())
         return _training(
             recipe,
             training,
             name=_PRESET_NAME,
             stack=stack,
-            truth=truth,
+            truth=self.data.truth(recipe.optics.pixel_size_nm),
             frames=self.stack.frames() if stack is not None else slice(None),
             resume=self.form.start(),
             device=self.form.device(),
         )
+
+    def _prepare_adaptation(self) -> Job[Any]:
+        recipe = self.value()
+        self._is_adaptation = True
+        return _adaptation(
+            self._begin(recipe, needs_stack=True),
+            recipe,
+            name=_PRESET_NAME,
+            frames=self.stack.frames(),
+            device=self.form.device(),
+        )
+
+    def _begin(self, recipe: Recipe, needs_stack: bool) -> Stack | None:
+        """Forget what was learned before, and return the stack to learn from, if it is needed."""
+        pixel_size = recipe.optics.pixel_size_nm
+        stack, width, placement = None, 0, simulation_placement("simulation", pixel_size)
+        if needs_stack:
+            layer = self.stack.need_layer()
+            stack = layers.stack_of_layer(layer, pixel_size)
+            width, placement = stack.shape[2], self._in_nm(layer, pixel_size)
+        self._run = _Run(placement, width, recipe.solver.upsampling, time.monotonic())
+        self.learned, self._has_preview = None, False
+        self.plot.clear()
+        return stack
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Metric):
@@ -138,8 +171,16 @@ class TrainWidget(StackDock):
     def _before_end(self) -> None:
         self._preview.remove()
 
-    def _show_result(self, result: Learned) -> None:
-        self._show_learned(result, "")
+    def _show_result(self, result: Any) -> None:
+        if self._is_adaptation:
+            self._show_adapted(result)
+        else:
+            self._show_learned(result, "")
+
+    def _show_adapted(self, adapted: Adapted) -> None:
+        self._show_learned(adapted.learned, "")
+        taken = duration(time.monotonic() - self._run.started)
+        self.panel.show_summary(f"<qt>{adapted.verdict} ({taken}).{_as_text(adapted)}</qt>")
 
     def _show_cancelled(self) -> None:
         if self.learned is None or len(self.learned.history) < 2:
@@ -180,6 +221,8 @@ class TrainWidget(StackDock):
         super()._refresh()
         idle = self.runner.state == "idle"
         self.save_button.setEnabled(idle and self.learned is not None)
+        ready = self.stack.layer() is not None and not self.settings.errors()
+        self.adapt_button.setEnabled(idle and ready)
 
     def _forget_results(self) -> None:
         super()._forget_results()
@@ -217,6 +260,7 @@ class TrainWidget(StackDock):
         outer.addWidget(self.plot)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(6, 0, 6, 4)
+        buttons.addWidget(self.adapt_button)
         buttons.addStretch(1)
         buttons.addWidget(self.save_button)
         outer.addLayout(buttons)
@@ -236,9 +280,27 @@ def _gain(learned: Learned) -> str:
     )
 
 
+def _as_text(adapted: Adapted) -> str:
+    """Return what was compared as a table."""
+    head = "".join(f"<th>{title}</th>" for title in ("", "shipped", "adapted"))
+    rows = "".join(
+        f"<tr><td>{name}</td><td align='right'>{shipped}</td><td align='right'>{own}</td></tr>"
+        for name, shipped, own in adapted.rows()
+    )
+    return f"<table cellpadding=2><tr>{head}</tr>{rows}</table>"
+
+
 def _training(*args: Any, **keywords: Any) -> Job[Any]:
     """Learn, with the slow import of PyTorch in the background thread too."""
     yield from load("napari_unfold.learning.learn")
     from napari_unfold.learning.learn import learn
 
     return (yield from learn(*args, **keywords))
+
+
+def _adaptation(*args: Any, **keywords: Any) -> Job[Any]:
+    """Adapt, with the slow import of PyTorch in the background thread too."""
+    yield from load("napari_unfold.learning.adapt")
+    from napari_unfold.learning.adapt import adapt
+
+    return (yield from adapt(*args, **keywords))

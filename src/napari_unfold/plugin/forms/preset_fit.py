@@ -37,7 +37,7 @@ def misfit(preset: Preset, fidelity: Fidelity, upsampling: int, psf_sigma_px: fl
         return ""
     return (
         f"Mind: learned for {' and '.join(said)}. It is rescaled, but may find fewer molecules; "
-        "compare with another preset, or learn one in 'Unfold: train'."
+        "compare with another preset, or adapt one to your stack in 'Unfold: train'."
     )
 
 

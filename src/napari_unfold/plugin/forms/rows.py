@@ -54,6 +54,7 @@ CHOICE_TEXTS = {
     "reconstruction": "Reconstruction",
     "localization": "Localization (as in the paper)",
     "tolerant": "Tolerant localization",
+    "image": "Tolerant localization, and the image",
     "uncertainty": "uncertainties",
     "gaussians": "Gaussians",
     "histogram": "Histogram",

@@ -28,8 +28,9 @@ _SOURCES: tuple[tuple[str, Source], ...] = (
     ("Stack with known molecules", "truth"),
 )
 _HINTS: dict[Source, str] = {
-    "like a stack": "Background and brightness are estimated from your stack; frames with known "
-    "molecules are then simulated to match it. Choose this if in doubt.",
+    "like a stack": "Background, brightness of the molecules, camera and PSF are taken from your "
+    "stack; frames with known molecules are then simulated, with the structure and density below. "
+    "'Adapt to my stack' takes these from the stack too, and needs nothing else.",
     "simulation": "Frames with known molecules are simulated with the settings below; "
     "no stack is needed.",
     "truth": "The stack is learned from itself; the position of every molecule in it must be "
