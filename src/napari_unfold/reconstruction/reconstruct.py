@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.errors import InputError, OutOfMemoryError
+from napari_unfold.errors import InputError, OutOfMemoryError, is_out_of_memory
 from napari_unfold.estimation.bad_frames import FrameCheck
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.result_folder import keep_apart
@@ -45,9 +44,6 @@ from napari_unfold.unfolding.tiles import missing
 MEMORY_BUDGET_BYTES = {"cpu": 2**26, "cuda": 2**31}
 """For the fine images of a batch: enough for tiles of many frames to be computed together."""
 FINE_IMAGES_PER_FRAME = 12
-
-_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
-"""In what PyTorch says of a GPU and of the processor, where that is a mere RuntimeError."""
 
 LOCALIZATION_SHARE = 0.3
 """Rough share of the time spent on localizing a batch, for an even progress bar."""
@@ -211,7 +207,7 @@ def _batch_size(setup: Setup) -> int:
 
 def _smaller_batch(batch: int, setup: Setup, error: BaseException) -> Generator[Event, None, int]:
     """Halve the batch after running out of memory; any other error is raised again."""
-    if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+    if not is_out_of_memory(error):
         raise error
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()
