@@ -185,23 +185,25 @@ def identity(files: Iterable[Path]) -> list[list[Any]]:
     Parameters
     ----------
     files : iterable of Path
-        Of folders, all files within count.
+        Of folders, all files within count. One that cannot be read is known by its name alone.
     """
-    return [[str(path.resolve()), *_identity(path)] for path in files]
+    return [[path.name, *_identity(path)] for path in files]
 
 
 def _identity(path: Path) -> list[Any]:
-    if path.is_dir():
-        found = [p.stat() for p in path.rglob("*")]
-        kept = [s for s in found if stat.S_ISREG(s.st_mode)]
-        return [
-            len(kept),
-            sum(s.st_size for s in kept),
-            max((s.st_mtime_ns for s in kept), default=0),
-        ]
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        ends = hashlib.sha256(file.read(_ENDS_BYTES))
-        file.seek(max(0, size - _ENDS_BYTES))
-        ends.update(file.read(_ENDS_BYTES))
-    return [size, path.stat().st_mtime_ns, ends.hexdigest()]
+    try:
+        if path.is_dir():
+            found = [p.stat() for p in path.rglob("*")]
+            kept = [s for s in found if stat.S_ISREG(s.st_mode)]
+            latest = max((s.st_mtime_ns for s in kept), default=0)
+            return [str(path.resolve()), len(kept), sum(s.st_size for s in kept), latest]
+        if not path.is_file():  # a pipe would wait for somebody to write
+            return []
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            ends = hashlib.sha256(file.read(_ENDS_BYTES))
+            file.seek(max(0, size - _ENDS_BYTES))
+            ends.update(file.read(_ENDS_BYTES))
+        return [str(path.resolve()), size, path.stat().st_mtime_ns, ends.hexdigest()]
+    except (OSError, ValueError):  # a ValueError is a name that no file can have
+        return []
