@@ -1,4 +1,4 @@
-"""A recording that goes away while it is unfolded, and a GPU that does: a sentence in the window."""
+"""A recording that goes away while it is unfolded, or a GPU: one sentence in the window."""
 
 from __future__ import annotations
 
