@@ -134,7 +134,7 @@ def test_what_is_damaged_is_not_used(movie, tmp_path, damage, monkeypatch):
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="kills processes as POSIX does")
 
-KILLS = int(os.environ.get("UNFOLD_KILLS", "8"))
+KILLS = int(os.environ.get("UNFOLD_KILLS", "4"))
 """Of each kind, aimed and at random."""
 
 # Forks processes that reconstruct a stack and are killed: before their n-th call of the operating
