@@ -32,7 +32,7 @@ make_environment() {
 }
 
 install() {
-    "$environment/bin/python" -m pip install --disable-pip-version-check --quiet "$@"
+    "$environment/bin/python" -m pip install --disable-pip-version-check --quiet --no-compile "$@"
 }
 
 quick_tests() {
