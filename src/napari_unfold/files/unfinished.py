@@ -124,7 +124,8 @@ class Unfinished:
         of_tables = {f"file.{name}": np.array(known) for name, known in files.items()}
         new = self.folder / "new.npz"
         with new.open("wb") as file:
-            np.savez(file, **state, **of_tables)
+            kept: dict[str, Any] = {**state, **of_tables}
+            np.savez(file, **kept)
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._state)
