@@ -10,12 +10,13 @@ endif
 BENCHMARKS = $(addprefix bench-, quality acquisitions speed training estimates width fluctuation \
              coupling tracks heartbeat adapt)
 
-.PHONY: help demo test lint format clean $(BENCHMARKS)
+.PHONY: help demo test test-wheel test-lowest test-newest lint format clean $(BENCHMARKS)
 .NOTPARALLEL:
 
 help:
 	@echo "make demo     simulate a stack, super-resolve it, compare with the truth: demo-output/"
 	@echo "make test     run all tests, those that open napari included"
+	@echo "make test-wheel, test-lowest, test-newest   the same package in other environments"
 	@echo "make lint     check style, types and the napari manifest"
 	@echo "make format   put the code into the style that lint asks for"
 	@echo "make bench-quality, bench-acquisitions, bench-speed, bench-training,"
@@ -30,6 +31,13 @@ demo:
 test:
 	@sh scripts/setup.sh test
 	$(ON_DISPLAY) $(PYTHON) -m pytest
+
+test-wheel:
+	@sh scripts/setup.sh demo
+	@sh scripts/environments.sh wheel
+
+test-lowest test-newest:
+	@sh scripts/environments.sh $(@:test-%=%)
 
 lint:
 	@sh scripts/setup.sh lint
@@ -48,5 +56,5 @@ $(BENCHMARKS):
 	$(PYTHON) benchmarks/$(@:bench-%=%).py
 
 clean:
-	rm -rf demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .environments demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

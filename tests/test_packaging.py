@@ -15,6 +15,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import napari_unfold
 
@@ -48,6 +49,21 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
     assert {name for name, from_ in imported.items() if not from_ & declared} == set()
     used = set.union(*imported.values())
     assert declared - used == LOADED_BY_OTHERS
+
+
+def test_the_lowest_versions_that_are_tested_are_those_that_are_allowed() -> None:
+    """To as many places as are stated: 2024.7.2 is the lowest release of 2024.7."""
+    extras = PROJECT["optional-dependencies"]
+    texts = [*PROJECT["dependencies"], *(r for n, rs in extras.items() if n != "all" for r in rs)]
+    lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pinned.keys() == {distribution_name(text) for text in texts}
+    for requirement in map(Requirement, texts):
+        (bound,) = requirement.specifier
+        allowed, tested = Version(bound.version), Version(pinned[requirement.name.lower()])
+        assert bound.operator == ">="
+        places = len(allowed.release)
+        assert (tested.release + (0,) * places)[:places] == allowed.release, requirement
 
 
 def test_what_a_file_needs_can_be_installed_as_an_extra() -> None:

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import traceback
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,20 @@ def read_run(path: Path) -> None:
     raise InputError("this reader refuses nothing", "")
 
 
+def smlm_manifest(path: Path) -> Path:
+    with zipfile.ZipFile(written(path.with_name("a.smlm"))) as archive:
+        path.write_bytes(archive.read("manifest.json"))
+    path.with_name("a.smlm").unlink()
+    return path
+
+
+def with_manifest(path: Path) -> None:
+    with zipfile.ZipFile(path.with_name("a.smlm"), "w") as archive:
+        archive.write(path, "manifest.json")
+        archive.writestr("table.bin", np.arange(30 * 12.0).tobytes())
+    table(path.with_name("a.smlm"))
+
+
 def raw(path: Path) -> Path:
     text = "Byte Order: '>'\nData Type: uint16\nFrames: 12\nHeight: 10\nWidth: 14\nPixelsize: 130\n"
     return described(path, ".yaml", text)
@@ -169,6 +184,8 @@ KINDS: dict[str, tuple[str, Maker, Reader]] = {
     "picasso": ("a.hdf5", written, table),
     "decode": ("a.h5", decode, table),
     "parquet": ("a.parquet", written, table),
+    "smlm": ("a.smlm", written, table),
+    "smlm manifest": ("manifest.json", smlm_manifest, with_manifest),
     "preset": ("a.json", preset, load_preset),
     "record": ("a.json", record, read_run),
     "camera map": ("a.npy", npy, lambda p: read_camera_maps(Camera(offset_map=p))),

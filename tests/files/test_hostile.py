@@ -22,8 +22,8 @@ KINDS = {
     "tiff": None, "compressed tiff": None, "ome-tiff": None, "imagej tiff": None, "npy": None,
     "Picasso raw": None, "dax": None, "spe": None, "hdf5": "h5py", "ome-zarr": "zarr",
     "czi": "pylibCZIrw", "thunderstorm": None, "challenge": None, "smap": None, "decode csv": None,
-    "picasso": "h5py", "decode": "h5py", "parquet": "pyarrow", "preset": None, "record": None,
-    "camera map": None, "map tiff": None,
+    "picasso": "h5py", "decode": "h5py", "parquet": "pyarrow", "smlm": None, "smlm manifest": None,
+    "preset": None, "record": None, "camera map": None, "map tiff": None,
 }  # fmt: skip
 """All kinds of files that are read, and the package that some need."""
 

@@ -7,6 +7,7 @@ and column 5 of frame 3 (from 0), at 160 nm a pixel, which is at (880, 400) nm f
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,43 @@ def test_a_table_for_smap(tmp_path: Path) -> None:
     assert (row["frame"], row["xnm"], row["ynm"]) == (4, 6 * PIXEL_NM, 3 * PIXEL_NM)
     assert (row["phot"], row["bg"], row["PSFxnm"]) == (1500, 12, 120)
     assert row["locprecnm"] == pytest.approx(TABLE["uncertainty_nm"][0], abs=1e-5)
+
+
+def test_a_table_for_shareloc(tmp_path: Path) -> None:
+    """Packed rows behind a manifest, as the specification (version 0.2) has it."""
+    with zipfile.ZipFile(written(tmp_path, ".smlm")) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        content = archive.read(manifest["files"][0]["name"])
+    file, known = manifest["files"][0], manifest["formats"][manifest["files"][0]["format"]]
+    assert (manifest["format_version"], file["rows"], known["mode"]) == ("0.2", 2, "binary")
+    kinds = [f"<{ {'float64': 'f8', 'uint32': 'u4'}[name] }" for name in known["dtype"]]
+    rows = np.frombuffer(content, list(zip(known["headers"], kinds, strict=True)))
+    units = dict(zip(known["headers"], known["units"], strict=True))
+    assert (rows["frame"][0], rows["x"][0], rows["y"][0]) == (4, 880, 400)
+    assert (rows["intensity"][0], rows["x_precision"][0]) == (1500, 8)
+    assert (units["x"], units["frame"], units["intensity"]) == ("nm", "frame", "photon")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_table_of_shareloc_with_an_offset_a_patch_and_micrometres(
+    tmp_path: Path, first: int
+) -> None:
+    kind = np.dtype([("frame", "<u2"), ("x", "<f4"), ("patch", "<u4", (2, 2)), ("y", "<f4")])
+    rows = np.zeros(2, kind)
+    rows["frame"], rows["x"], rows["y"] = [first, first + 5], [1, 2], [3, 4]
+    known = {
+        "mode": "binary", "headers": ["frame", "x", "patch", "y"], "shape": [1, 1, [2, 2], 1],
+        "dtype": ["uint16", "float32", "uint32", "float32"], "units": ["frame", "um", "", "um"],
+    }  # fmt: skip
+    file = {"name": "t.bin", "type": "table", "format": "f", "rows": 2, "offset": {"x": 10}}
+    manifest = {"formats": {"f": known}, "files": [{"type": "image"}, file]}
+    with zipfile.ZipFile(tmp_path / "a.smlm", "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        archive.writestr("t.bin", rows.tobytes())
+    table = read_localizations(tmp_path / "a.smlm")
+    assert table["frame"].tolist() == [0, 5]
+    assert table["x_nm"].tolist() == [11_000, 12_000]
+    assert table["y_nm"].tolist() == [3_000, 4_000]
 
 
 @pytest.mark.parametrize("suffix", [".hdf5", ".smap.csv"])

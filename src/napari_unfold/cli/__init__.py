@@ -24,7 +24,7 @@ from napari_unfold.cli.presets_command import presets_app
 from napari_unfold.cli.reconstruct_command import reconstruct
 from napari_unfold.cli.simulate_command import simulate
 from napari_unfold.cli.train_command import train
-from napari_unfold.errors import UnfoldError
+from napari_unfold.errors import UnfoldError, explained
 
 __all__ = ["app", "main"]
 
@@ -53,9 +53,12 @@ def main() -> None:
     try:
         with _interruptible():
             app()
-    except UnfoldError as error:
-        flag = flag_of(error.field)
-        typer.echo(f"Error: {error}" + (f" (option {flag})" if flag else ""), err=True)
+    except (UnfoldError, MemoryError, RuntimeError) as error:
+        told = explained(error)
+        if told is None:
+            raise
+        flag = flag_of(told.field)
+        typer.echo(f"Error: {told}" + (f" (option {flag})" if flag else ""), err=True)
         sys.exit(2)
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:

@@ -233,6 +233,7 @@ class _AutoOrNumber:
 
     flag: str
     may_be_file: bool
+    __name__ = "auto or number"  # which older versions of click ask for
 
     def __call__(self, text: str) -> Any:
         if text == "auto":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from napari_unfold.cli.options import (
     opened,
     takes_settings,
 )
-from napari_unfold.cli.progress import run_with_progress, say
+from napari_unfold.cli.progress import run_with_progress, say, say_note
 
 
 @takes_settings("optics", "camera", "background", "solver", "localization")
@@ -42,13 +43,24 @@ def reconstruct(
     save_frames: Annotated[
         bool, typer.Option("--save-frames", help="Also write every frame to frames.tif.")
     ] = False,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--anew", help="Begin with the first frame, even if an earlier run was interrupted."
+        ),
+    ] = False,
 ) -> None:
     """Reconstruct and localize a stack: reconstruction.tif and .png, localizations.csv, run.json.
 
-    Upsampling and the settings of the localization are the preset's, unless stated.
+    Upsampling and the settings of the localization are the preset's, unless stated. The same
+    command again goes on with a run that was interrupted.
     """
+    import torch
+
+    import napari_unfold
     from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
     from napari_unfold.files.result_folder import ResultFolder, keep_apart
+    from napari_unfold.files.unfinished import Unfinished, identity
     from napari_unfold.reconstruction.reconstruct import reconstruct as job
     from napari_unfold.reconstruction.result import Reconstruction
 
@@ -64,10 +76,40 @@ def reconstruct(
         recipe = stated.recipe(known)
         span = frames_of(frames)
         with ResultFolder(out) as folder:
+            asked = {
+                "recipe": recipe.model_dump(mode="json"),
+                "preset": chosen.model_dump(mode="json") if chosen else None,
+                "frames": [span.start, span.stop],
+                "selection": [channel, plane],
+                "save_frames": save_frames,
+                "stack": [movie.name, movie.shape, str(movie.dtype)],
+                "files": identity([*movie.files, *stated.files]),
+                "software": [napari_unfold.__version__, torch.__version__],
+            }
+            unfinished = Unfinished(folder.unfinished, asked)
+            folder.obsolete.append(folder.unfinished)
+            if anew:
+                unfinished.remove()
+            if unfinished.others:
+                say_note(
+                    "An interrupted run with other settings, or of another stack, is kept in this "
+                    "folder until a run succeeds; its own command goes on with it."
+                )
             frames_path = folder.file("frames.tif") if save_frames else None
-            result = run_with_progress(
-                job(movie, recipe, chosen, frames=span, device=device, save_frames=frames_path)
-            )
+            steps = job(
+                movie, recipe, chosen, frames=span, device=device, save_frames=frames_path,
+                unfinished=unfinished,
+            )  # fmt: skip
+            try:
+                result = run_with_progress(steps)
+            except BaseException:
+                unfinished.tidy()
+                if done := unfinished.done:
+                    with suppress(OSError):  # the terminal may be gone
+                        say_note(
+                            f"{done} frames are finished and kept: the same command goes on there."
+                        )
+                raise
             result.save(folder)
     count = len(result.localizations)
     say(f"{count} localizations, written to {out}", localizations=count, folder=out)

@@ -29,7 +29,7 @@ OutTable = Annotated[
     typer.Option(
         "--out",
         help="Table to write: .csv (ThunderSTORM), .challenge.csv, .smap.csv, .hdf5 (Picasso), "
-        ".parquet.",
+        ".smlm (ShareLoc), .parquet.",
     ),
 ]
 CameraPixel = Annotated[

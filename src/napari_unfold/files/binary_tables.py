@@ -1,4 +1,4 @@
-"""Localization tables that are no text: HDF5 files of Picasso and DECODE, and Parquet."""
+"""Localization tables that are no text: HDF5 files of Picasso and DECODE, ShareLoc, Parquet."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_unfold.errors import InputError
 from napari_unfold.files.binary import yaml_documents
 from napari_unfold.files.containers import HDF5_SUFFIXES, needed
 from napari_unfold.files.dialects import DIALECTS, DialectName, Layout, with_decode_units
+from napari_unfold.files.smlm import read_smlm
 
 LARGEST_METADATA_BYTES = 2**22
 
@@ -139,5 +140,6 @@ def _damaged(path: Path) -> InputError:
 BINARY: dict[str, Callable[[Path], tuple[Layout, pd.DataFrame]]] = {
     **dict.fromkeys(HDF5_SUFFIXES, read_hdf5),
     ".parquet": read_parquet,
+    ".smlm": read_smlm,
 }
 """By suffix; all other tables are text."""

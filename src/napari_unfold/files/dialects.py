@@ -31,6 +31,7 @@ DialectName = Literal[
     "challenge",
     "decode",
     "deep-storm",
+    "smlm",
     "plain",
 ]
 
@@ -117,6 +118,29 @@ _SMAP = {
     "locprecnm": "uncertainty_nm",
     "psfxnm": "sigma_nm",
 }
+# what the format names itself comes first; the rest under our names
+_SMLM = {
+    "frame": "frame",
+    "x": "x_nm",
+    "y": "y_nm",
+    "intensity": "photons",
+    "background": "background_photons",
+    "x_precision": "uncertainty_x_nm",
+    "y_precision": "uncertainty_y_nm",
+    "uncertainty [nm]": "uncertainty_nm",
+    **{
+        name: name
+        for name in (
+            "sigma_nm",
+            "noise_photons",
+            "detections",
+            "track",
+            "last_frame",
+            "quality",
+            "uncertainty_photons",
+        )
+    },
+}
 _DEEP_STORM = {"frame": "frame", "x": "x_nm", "y": "y_nm", "confidence": "quality"}
 
 DIALECTS: dict[DialectName, Dialect] = {
@@ -132,6 +156,7 @@ DIALECTS: dict[DialectName, Dialect] = {
     "challenge": Dialect("SMLM challenge", _CHALLENGE),
     "decode": Dialect("DECODE", _DECODE, first_frame=0, first_center_px=0.0),
     "deep-storm": Dialect("Deep-STORM", _DEEP_STORM),
+    "smlm": Dialect("ShareLoc", _SMLM),
     "plain": Dialect("plain", {column.name: column.name for column in COLUMNS}),
 }
 

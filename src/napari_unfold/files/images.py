@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -84,17 +86,25 @@ class FrameWriter:
     ----------
     path : Path
     pixel_size_nm : float
+    kept : Path, optional
+        File on the same disk to write to meanwhile, which is not removed.
     """
 
-    def __init__(self, path: Path, pixel_size_nm: float) -> None:
+    def __init__(self, path: Path, pixel_size_nm: float, kept: Path | None = None) -> None:
         per_cm = NM_PER_CM / pixel_size_nm
-        self._path = path
+        self._path, self._kept = path, kept
         self._tags = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
+        self._first, self._count = 0, 0  # where the first frame begins, and how many there are
 
     def __enter__(self) -> Self:
         self._open = ExitStack()
         temporary = self._open.enter_context(replacing(self._path))
-        self._tiff = self._open.enter_context(tifffile.TiffWriter(temporary, bigtiff=True))
+        if self._kept is not None:
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            self._open.push(self._handed_to(temporary))
+        self._tiff = self._open.enter_context(
+            tifffile.TiffWriter(self._kept or temporary, bigtiff=True)
+        )
         return self
 
     def __exit__(self, *exception: Any) -> bool | None:
@@ -103,4 +113,42 @@ class FrameWriter:
     def write(self, frames: NDArray[np.float32]) -> None:
         """Append frames ``(T, Y, X)``."""
         for frame in frames:
-            self._tiff.write(frame, contiguous=True, metadata={"axes": "TYX"}, **self._tags)
+            offset, _ = self._tiff.write(
+                frame, contiguous=True, metadata={"axes": "TYX"}, returnoffset=True, **self._tags
+            )
+            self._first = self._first or offset
+            self._count += 1
+
+    def flush(self) -> tuple[int, int]:
+        """Let all frames reach the disk; return where they begin in the file, and their number."""
+        self._tiff.filehandle.flush()
+        os.fsync(self._tiff.filehandle.fileno())
+        return self._first, self._count
+
+    def _handed_to(self, path: Path) -> Any:
+        def hand(kind: Any, *_: Any) -> None:
+            if kind is None and self._kept is not None:
+                try:
+                    path.hardlink_to(self._kept)  # which so stays until `path` is in its place
+                except (OSError, NotImplementedError):  # a disk without links
+                    self._kept.replace(path)
+
+        return hand
+
+
+def frames_in(
+    path: Path, offset: int, count: int, shape: tuple[int, int]
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the frames in a file that a `FrameWriter` has not finished.
+
+    Parameters
+    ----------
+    path : Path
+    offset, count : int
+        As returned by `FrameWriter.flush`.
+    shape : tuple of int
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        for _ in range(count):
+            yield np.fromfile(file, "=f4", shape[0] * shape[1]).reshape(shape)

@@ -36,8 +36,8 @@ def read_localizations(
     Parameters
     ----------
     path : Path
-        CSV file (or one with semicolons or tabs), HDF5 file of Picasso or DECODE, or Parquet file
-        with the columns of a plain table.
+        CSV file (or one with semicolons or tabs), HDF5 file of Picasso or DECODE, ``.smlm`` of
+        ShareLoc, or Parquet file with the columns of a plain table.
     pixel_size_nm : float, optional
         Side of a camera pixel, for files in pixels or with the origin at a pixel centre that do
         not state it.

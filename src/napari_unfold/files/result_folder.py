@@ -24,6 +24,7 @@ from napari_unfold.files.lock import Lock
 
 WORK = ".napari-unfold"
 """Hidden folder for what is not yet a result."""
+UNFINISHED = ".napari-unfold-unfinished"
 LOCK = ".napari-unfold.lock"
 RECORD = "run.json"
 _LARGEST_RECORD_BYTES = 2**24
@@ -40,6 +41,11 @@ class ResultFolder:
     path : Path
         Created if need be.
 
+    Attributes
+    ----------
+    obsolete : list of Path
+        Folders to remove once the new files are there.
+
     Raises
     ------
     InputError
@@ -48,6 +54,7 @@ class ResultFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self.obsolete: list[Path] = []
 
     def __enter__(self) -> Self:
         output_folder(self.path)
@@ -62,6 +69,11 @@ class ResultFolder:
                 raise cannot_write(self.path, error) from error
             raise
         return self
+
+    @property
+    def unfinished(self) -> Path:
+        """Hidden folder for what runs keep that are ended early."""
+        return self.path / UNFINISHED
 
     def file(self, name: str) -> Path:
         """Return where to write the file that will be called `name`.
@@ -86,6 +98,8 @@ class ResultFolder:
         try:
             if error is None:
                 self._publish()
+                for folder in self.obsolete:
+                    shutil.rmtree(folder, ignore_errors=True)
         except OSError as failure:
             error = failure
         finally:
@@ -101,7 +115,7 @@ class ResultFolder:
         return self.path / WORK / "new"
 
     def _is_mine(self, error: OSError) -> bool:
-        return WORK in Path(os.fsdecode(error.filename)).parts
+        return not {WORK, UNFINISHED}.isdisjoint(Path(os.fsdecode(error.filename)).parts)
 
     def _publish(self) -> None:
         names = self.names

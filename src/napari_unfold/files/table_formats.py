@@ -19,6 +19,7 @@ from napari_unfold.files.atomic import replacing
 from napari_unfold.files.containers import needed
 from napari_unfold.files.dialects import DIALECTS, FRAME_NUMBERS
 from napari_unfold.files.results import Write, save_together
+from napari_unfold.files.smlm import write_smlm
 from napari_unfold.tables.columns import COLUMNS, validate
 
 
@@ -205,6 +206,7 @@ FORMATS = (
     TableFormat("Picasso", ".hdf5", _picasso, {".yaml": _picasso_yaml}),
     TableFormat("SMLM challenge", ".challenge.csv", _challenge, {}),
     TableFormat("SMAP", ".smap.csv", _smap, {}),
+    TableFormat("ShareLoc", ".smlm", write_smlm, {}),
     TableFormat("Parquet", ".parquet", _parquet, {}),
 )
 """All kinds; the first one is the usual one."""
@@ -263,7 +265,7 @@ def write_localizations(table: pd.DataFrame, path: str | Path, movie: Movie | No
     1, positions in nm from the outer corner of the top-left pixel; optional columns that are absent
     or hold no value at all are left out. ``.hdf5`` makes a table of Picasso and the ``.yaml`` that
     belongs to it, ``.challenge.csv`` one of the SMLM challenge, ``.smap.csv`` one of SMAP,
-    ``.parquet`` our own columns, with frames from 1.
+    ``.smlm`` one of ShareLoc, ``.parquet`` our own columns, with frames from 1.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from napari_unfold.learning.appraisal import TrainingSet, truth_images
 from napari_unfold.localization.brightness import LearnedBrightness
 from napari_unfold.localization.profiles import Spot
 from napari_unfold.localization.spots import Molecules, SpotModel
-from napari_unfold.reconstruction.reconstruct import Region
+from napari_unfold.reconstruction.batch import Region
 from napari_unfold.reconstruction.try_here import cropped
 from napari_unfold.settings.explain import checked
 from napari_unfold.settings.simulation import Sample

@@ -125,8 +125,8 @@ class ImageLoss(TolerantLoss):
     """The tolerant loss and, ten times as important, what an image lacks in likeness.
 
     Not the paper's. Likeness is the correlation of image and truth, both blurred by one fine
-    pixel. The tolerant loss alone knows of light only whether it is above the threshold: images become so
-    sparse that they resemble the truth less, though more molecules are in their place.
+    pixel. The tolerant loss alone knows of light only whether it is above the threshold: images
+    become so sparse that they resemble the truth less, though more molecules are in their place.
     """
 
     def __call__(

@@ -68,6 +68,31 @@ class Chunk:
     background: NDArray[np.floating]
 
 
+@dataclass(frozen=True)
+class FollowerState:
+    """What a `Follower` knows between two chunks, except frames and rows.
+
+    Attributes
+    ----------
+    staying : float
+    skipped, new, start, next_number : int
+    tracks : Tracks or None
+    covariance : tensor (M, 2, 2)
+        Of their positions.
+    found : tuple of Localizations
+        In the chunks of the window.
+    """
+
+    staying: float
+    skipped: int
+    new: int
+    start: int
+    next_number: int
+    tracks: Tracks | None
+    covariance: torch.Tensor
+    found: tuple[Localizations, ...]
+
+
 class Follower:
     """Follows the molecules of a stack.
 
@@ -89,6 +114,29 @@ class Follower:
         self._next_number = 0
         self._rows: list[pd.DataFrame] = []
         self._states: list[pd.DataFrame] = []
+
+    @property
+    def state(self) -> FollowerState:
+        """What it knows now, to be gone on with by `restore`."""
+        return FollowerState(
+            self.staying, self._skipped, self._new, self._start, self._next_number,
+            self._tracks, self._covariance, tuple(chunk.found for chunk in self._chunks),
+        )  # fmt: skip
+
+    @property
+    def tables(self) -> dict[str, list[pd.DataFrame]]:
+        """What it knows of frames that have left the window; only gets longer."""
+        return {"rows": self._rows, "positions": self._states}
+
+    def restore(
+        self, state: FollowerState, chunks: list[Chunk], tables: dict[str, list[pd.DataFrame]]
+    ) -> None:
+        """Go on from a state and its tables, with the chunks of its window."""
+        self.staying, self._skipped, self._new = state.staying, state.skipped, state.new
+        self._start, self._next_number = state.start, state.next_number
+        self._tracks, self._covariance = state.tracks, state.covariance
+        self._chunks = chunks
+        self._rows, self._states = tables["rows"], tables["positions"]
 
     @property
     def mean_frames(self) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_unfold.plugin.layers import LayerData, Placement
 
-_BINARY_SUFFIXES = (".hdf5", ".h5", ".parquet")
+_BINARY_SUFFIXES = (".hdf5", ".h5", ".parquet", ".smlm")
 _SNIFFED_BYTES = 16384
 _NAPARIS_OWN = re.compile(r"index,(shape-type,vertex-index,)?axis-0,")
 _POINT_SIZE_NM = 100.0

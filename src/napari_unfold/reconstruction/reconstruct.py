@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
@@ -12,13 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unfold.errors import InputError, OutOfMemoryError
+from napari_unfold.errors import InputError, OutOfMemoryError, is_out_of_memory
 from napari_unfold.estimation.bad_frames import FrameCheck
-from napari_unfold.files.images import FrameWriter
 from napari_unfold.files.presets import Preset
 from napari_unfold.files.result_folder import keep_apart
 from napari_unfold.files.stacks import Stack
-from napari_unfold.imaging.camera import to_photons
+from napari_unfold.files.unfinished import Unfinished
 from napari_unfold.jobs import (
     Checkpoint,
     Device,
@@ -33,6 +31,8 @@ from napari_unfold.jobs import (
     translated,
 )
 from napari_unfold.localization.follow import Chunk
+from napari_unfold.reconstruction.batch import WHOLE, Batch, Region
+from napari_unfold.reconstruction.go_on import Keeper
 from napari_unfold.reconstruction.look import Look, look
 from napari_unfold.reconstruction.prepare import Setup, check_preset, prepare
 from napari_unfold.reconstruction.result import Reconstruction
@@ -41,17 +41,9 @@ from napari_unfold.settings.recipe import Recipe
 from napari_unfold.unfolding.inference import unfold
 from napari_unfold.unfolding.tiles import missing
 
-Region = tuple[slice, slice]
-"""Rows and columns."""
-
-WHOLE: Region = (slice(None), slice(None))
-
 MEMORY_BUDGET_BYTES = {"cpu": 2**26, "cuda": 2**31}
 """For the fine images of a batch: enough for tiles of many frames to be computed together."""
 FINE_IMAGES_PER_FRAME = 12
-
-_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
-"""In what PyTorch says of a GPU and of the processor, where that is a mere RuntimeError."""
 
 LOCALIZATION_SHARE = 0.3
 """Rough share of the time spent on localizing a batch, for an even progress bar."""
@@ -65,6 +57,7 @@ def reconstruct(
     frames: slice = slice(None),
     device: Device = "auto",
     save_frames: Path | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Job[Reconstruction]:
     """Reconstruct and localize a stack of any length, batch by batch.
 
@@ -79,6 +72,8 @@ def reconstruct(
     device : {"auto", "cpu", "cuda"}
     save_frames : Path, optional
         TIFF file for every reconstructed frame.
+    unfinished : Unfinished, optional
+        Where to keep what is done after every batch or so, and to go on from if there is something.
 
     Yields
     ------
@@ -112,9 +107,12 @@ def reconstruct(
     total = len(usable)
     yield Stage(f"Reconstructing {total} frame{'s' if total > 1 else ''}")
     so_far = SoFar(stack, recipe, preset, setup, check, seen.notes, started)
-    batch = _batch_size(setup)
-    fine_nm = setup.grid.fine_pixel_nm
-    with FrameWriter(save_frames, fine_nm) if save_frames else nullcontext() as out:
+    keeper = Keeper(unfinished, so_far)
+    yield from keeper.go_on(known)
+    batch = min(_batch_size(setup), so_far.batch or total)  # smaller where memory was short
+    with keeper.frame_writer(save_frames) if save_frames else nullcontext() as out:
+        if out:
+            keeper.repeat_frames(out)
         while so_far.done < total:
             start, stop = so_far.done, min(so_far.done + batch, total)
             try:
@@ -126,6 +124,7 @@ def reconstruct(
             if out:
                 for image in _with_gaps(x, check, start, stop):
                     out.write(image)
+            yield from keeper.keep(out)
             yield Progress(stop, total)
             yield Preview(so_far.image)
             yield Checkpoint(so_far.finish)
@@ -154,22 +153,9 @@ def unfold_batch(
     Chunk
         What was found in them.
     """
-    usable, seen, check, total = known.usable, known.seen, known.check, len(known.usable)
-    first, last = setup.with_neighbours(start, stop, total)
-    inner = slice(start - first, stop - first)
-    grey = usable.read(first, last)
-    frames = to_photons(grey, seen.camera)
-    factors = seen.lamp.factors(frames, seen.background, seen.camera)
-    frames = frames[:, *region]
-    background = seen.background[region] * factors[:, None, None]
-    lit = float(factors[inner].mean()) if seen.lamp.lights_molecules else 1.0
-    unusable = check.unusable(grey[inner], start)
-    if unusable is not None:
-        unusable = unusable[:, *region]
-    y = torch.as_tensor(frames, device=setup.device)
-    b = torch.as_tensor(background, device=setup.device)
-    follows = torch.as_tensor(check.follows[first:last], device=setup.device)
-    ignored = None if unusable is None else torch.as_tensor(unusable, device=setup.device)
+    total = len(known.usable)
+    batch = Batch.read(known, setup, start, stop, region)
+    y, b, inner = batch.y, batch.b, batch.inner
     throttle = Throttle()
 
     def progress(share: float) -> Progress | None:
@@ -177,15 +163,14 @@ def unfold_batch(
 
     pedestal = setup.pedestal_photons
     x = yield from translated(
-        unfold(setup.network, y + pedestal, b + pedestal, follows, inner),
+        unfold(setup.network, y + pedestal, b + pedestal, batch.follows, inner),
         lambda share: progress((1 - LOCALIZATION_SHARE) * share),
     )
     found = yield from translated(
-        setup.localizer(_finite(x), y[inner], b[inner], ignored, lit),
+        setup.localizer(_finite(x), y[inner], b[inner], batch.ignored, batch.lit),
         lambda share: progress(1 - LOCALIZATION_SHARE * (1 - share)),
     )
-    fitted = setup.localizer.frames(y[inner], b[inner], ignored, lit)
-    return x.cpu().numpy(), Chunk(fitted, lit, found, background[inner])
+    return x.cpu().numpy(), batch.chunk(setup, found)
 
 
 def _finite(x: torch.Tensor) -> torch.Tensor:
@@ -222,7 +207,7 @@ def _batch_size(setup: Setup) -> int:
 
 def _smaller_batch(batch: int, setup: Setup, error: BaseException) -> Generator[Event, None, int]:
     """Halve the batch after running out of memory; any other error is raised again."""
-    if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+    if not is_out_of_memory(error):
         raise error
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()

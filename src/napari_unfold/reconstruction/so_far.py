@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,15 +20,38 @@ from napari_unfold.imaging.psf import psf_image
 from napari_unfold.jobs import Job, Note, Stage, translated
 from napari_unfold.localization.fit_quality import FitQuality
 from napari_unfold.localization.follow import Chunk
+from napari_unfold.localization.localizer import Localizations
 from napari_unfold.localization.profiles import spot_image
 from napari_unfold.reconstruction.prepare import Setup
 from napari_unfold.reconstruction.result import Reconstruction
-from napari_unfold.reconstruction.through_time import ThroughTime
+from napari_unfold.reconstruction.through_time import ThroughTime, ThroughTimeState
 from napari_unfold.reconstruction.verdict import verdict
 from napari_unfold.settings.microscope import Optics
 from napari_unfold.settings.recipe import Recipe
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SoFarState:
+    """What `SoFar` knows between two batches, except frames and tables.
+
+    Attributes
+    ----------
+    starts : array (B + 1,)
+        First frames of all batches, and how many frames are done.
+    seconds : float
+        Spent so far.
+    light : array (qY, qX)
+    quality : FitQuality
+    collected : ThroughTimeState
+    """
+
+    starts: NDArray[np.int64]
+    seconds: float
+    light: NDArray[np.float64]
+    quality: FitQuality
+    collected: ThroughTimeState
 
 
 @dataclass
@@ -48,8 +72,8 @@ class SoFar:
         Notes of the run.
     started : float
         By `time.monotonic`.
-    done : int
-        Frames of those that are used.
+    resumed : list of dict
+        From which frames on earlier runs were gone on with, for the record.
     """
 
     stack: Stack
@@ -59,13 +83,64 @@ class SoFar:
     check: FrameCheck
     told: list[str]
     started: float
-    done: int = 0
+    resumed: list[dict[str, Any]] = field(default_factory=list)
     _quality: FitQuality = field(default_factory=FitQuality)
 
     def __post_init__(self) -> None:
+        self._starts = [0]
         self._light = np.zeros(self.setup.grid.fine_shape, dtype=np.float64)
         self._collected = ThroughTime(self.setup.localizer, self.setup.recipe.localization.follow)
         self._unfinished: Generator[float, None, Any] | None = None
+
+    @property
+    def done(self) -> int:
+        """Frames of those that are used."""
+        return self._starts[-1]
+
+    @property
+    def batch(self) -> int | None:
+        """Frames of the last batch."""
+        return self._starts[-1] - self._starts[-2] if self.done else None
+
+    @property
+    def state(self) -> SoFarState:
+        """What is known now, to be gone on with by `restore`."""
+        return SoFarState(
+            np.array(self._starts), time.monotonic() - self.started, self._light, self._quality,
+            self._collected.state,
+        )  # fmt: skip
+
+    @property
+    def tables(self) -> dict[str, list[pd.DataFrame]]:
+        """What is known of frames that are no longer needed; only gets longer."""
+        return self._collected.tables
+
+    def restore(
+        self,
+        state: SoFarState,
+        tables: Mapping[str, Sequence[pd.DataFrame]],
+        chunk: Callable[[int, int, Localizations], Chunk],
+    ) -> None:
+        """Go on from a state.
+
+        Parameters
+        ----------
+        state : SoFarState
+        tables : mapping
+            Those that belong to it.
+        chunk : callable
+            Gives the chunk of the frames from one up to another, for what was found in them.
+        """
+        self._starts = state.starts.tolist()
+        self.started -= state.seconds
+        self._light, self._quality = state.light, state.quality
+
+        def last(found: Sequence[Localizations]) -> list[Chunk]:
+            starts = self._starts[len(self._starts) - 1 - len(found) :]
+            spans = zip(pairwise(starts), found, strict=True)
+            return [chunk(first, stop, of_chunk) for (first, stop), of_chunk in spans]
+
+        self._collected.restore(state.collected, tables, last)
 
     @property
     def image(self) -> NDArray[np.float32]:
@@ -77,7 +152,7 @@ class SoFar:
         for image in x:  # a sum in double precision of all at once would need a copy
             self._light += image
         self._quality += chunk.found.quality
-        self.done += len(x)
+        self._starts.append(self.done + len(x))
         self._unfinished = self._collected.push(chunk)
         yield from translated(_without_closing(self._unfinished), _silent)
         self._unfinished = None
@@ -121,6 +196,7 @@ class SoFar:
                 "given": self.given.model_dump(mode="json"),
                 "stack": {**record["stack"], "frames": list(span)},
                 "frames_asked": list(self.check.span),
+                **({"resumed": self.resumed} if self.resumed else {}),
                 "frames_left_out": {str(t): reason for t, reason in left_out.items()},
                 "verdict": judged.record(),
             },

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from napari_unfold.localization.follow import Chunk, Follower
-from napari_unfold.localization.localizer import Localizer
+from napari_unfold.localization.follow import Chunk, Follower, FollowerState
+from napari_unfold.localization.localizer import Localizations, Localizer
 from napari_unfold.localization.staying import LIMITS, Staying, measure_staying
 from napari_unfold.settings.recipe import Follow
 
 MEASURED_FRAMES = 64
 """First frames of a stack, which show whether molecules stay on."""
+
+
+@dataclass(frozen=True)
+class ThroughTimeState:
+    """What `ThroughTime` knows between two chunks, except frames and tables.
+
+    Attributes
+    ----------
+    staying : Staying or None
+    tabled : int
+    waiting : tuple of Localizations
+        In the chunks that wait for a choice.
+    follower : FollowerState or None
+    """
+
+    staying: Staying | None
+    tabled: int
+    waiting: tuple[Localizations, ...]
+    follower: FollowerState | None
 
 
 class ThroughTime:
@@ -52,6 +72,45 @@ class ThroughTime:
         if self.follow == "on":
             return "Too few molecules to follow any through time"
         return None
+
+    @property
+    def state(self) -> ThroughTimeState:
+        """What is known now, to be gone on with by `restore`."""
+        return ThroughTimeState(
+            self.staying,
+            self._tabled,
+            tuple(chunk.found for chunk in self._waiting),
+            self._follower.state if self._follower else None,
+        )
+
+    @property
+    def tables(self) -> dict[str, list[pd.DataFrame]]:
+        """What is known of frames that are no longer needed; only gets longer."""
+        return {"single": self._tables, **(self._follower.tables if self._follower else {})}
+
+    def restore(
+        self,
+        state: ThroughTimeState,
+        tables: Mapping[str, Sequence[pd.DataFrame]],
+        chunks: Callable[[Sequence[Localizations]], list[Chunk]],
+    ) -> None:
+        """Go on from a state.
+
+        Parameters
+        ----------
+        state : ThroughTimeState
+        tables : mapping
+            Those that belong to it.
+        chunks : callable
+            Gives the last chunks for what was found in each.
+        """
+        self.staying, self._tabled = state.staying, state.tabled
+        self._waiting = chunks(state.waiting)
+        known = {name: list(parts) for name, parts in tables.items()}
+        self._tables = known["single"]
+        if state.follower is not None:
+            self._follower = Follower(self.localizer, state.follower.staying)
+            self._follower.restore(state.follower, chunks(state.follower.found), known)
 
     def push(self, chunk: Chunk) -> Generator[float, None, None]:
         """Take in the next frames; yields now and then the share of the work that is done."""

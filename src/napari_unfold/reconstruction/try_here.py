@@ -14,9 +14,10 @@ from napari_unfold.estimation.observe import MoleculeObservation
 from napari_unfold.files.presets import Preset
 from napari_unfold.imaging.camera import noise_variance
 from napari_unfold.jobs import Device, Job, Pulse, Stage, choose_device, translated
+from napari_unfold.reconstruction.batch import Region
 from napari_unfold.reconstruction.look import Look
 from napari_unfold.reconstruction.prepare import prepare
-from napari_unfold.reconstruction.reconstruct import Region, unfold_batch
+from napari_unfold.reconstruction.reconstruct import unfold_batch
 from napari_unfold.reconstruction.verdict import Verdict, verdict
 
 MARGIN_SIGMAS = 4.0

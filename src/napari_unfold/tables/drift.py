@@ -236,7 +236,7 @@ def _least_squares(
         solution = least_squares(
             lambda x, y=measured: design @ x - y,
             start,
-            jac=lambda *_: design,
+            jac=lambda *_: design.copy(),  # which older versions of SciPy scale in place
             loss="soft_l1",
             f_scale=pixel_nm / 4.0,
         ).x

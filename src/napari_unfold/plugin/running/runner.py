@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_unfold.errors import OutOfMemoryError, UnfoldError
+from napari_unfold.errors import UnfoldError, explained
 from napari_unfold.jobs import Event, Job
 
 if TYPE_CHECKING:
@@ -169,14 +169,9 @@ class _Named(partial[Any]):
 
 def as_unfold_error(error: BaseException) -> UnfoldError:
     """Return `error` as one that a user can read."""
-    if isinstance(error, UnfoldError):
-        return error
-    # torch's own class is recognised by its name, so that torch need not be imported
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return OutOfMemoryError(
-            "the computation does not fit into memory",
-            "Close other programs, crop the stack, lower the upsampling, or compute on the CPU",
-        )
+    known = explained(error)
+    if known is not None:
+        return known
     _log.error("unexpected error in a job", exc_info=error)
     return UnfoldError(
         f"the computation stopped with an unexpected {type(error).__name__} ({error})",
