@@ -122,7 +122,7 @@ def blurred(images: torch.Tensor, blur_px: float) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class ImageLoss(TolerantLoss):
-    """The tolerant loss and, ten times as important, what an image lacks in likeness.
+    """The tolerant loss and, five times as important, what an image lacks in likeness.
 
     Not the paper's. Likeness is the correlation of image and truth, both blurred by one fine
     pixel. The tolerant loss alone knows of light only whether it is above the threshold: images
@@ -132,9 +132,9 @@ class ImageLoss(TolerantLoss):
     def __call__(
         self, x: torch.Tensor, truth: torch.Tensor, threshold: torch.Tensor
     ) -> torch.Tensor:
-        """Mean loss of images ``(R, qY, qX)``, from 0 to 1.9."""
+        """Mean loss of images ``(R, qY, qX)``, from 0 to 1.8."""
         unlike = 1.0 - correlation(blurred(x, 1.0), blurred(truth, 1.0)).mean()
-        return (super().__call__(x, truth, threshold) + 10.0 * unlike) / 11.0
+        return (super().__call__(x, truth, threshold) + 5.0 * unlike) / 6.0
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ class KLFidelity(Fidelity):
 
     degree = 1.0
     classical_weight = 0.4
-    starting_weights = (0.1, 0.2, 0.4, 1.0, 2.0, 4.0, 8.0)
+    starting_weights = (0.1, 0.2, 0.4, 0.6, 1.0, 2.0, 4.0, 8.0)
     starting_steps = (1.0, 3.0, 8.0)
 
     def value(self, light: torch.Tensor, y: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
