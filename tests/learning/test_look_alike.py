@@ -51,6 +51,7 @@ def observation(shape: tuple[int, int] = (48, 64), per_pixel: float = 0.02) -> M
         detection_limit_photons=50.0,
         crowding=np.full(shape, per_pixel * 4.0 * np.pi * SIGMA_PX**2, np.float32),
         lamp=Lamp(),
+        refined=False,
     )
 
 
