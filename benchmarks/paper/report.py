@@ -43,13 +43,13 @@ def load(name: str) -> dict[str, Any]:
 
 HEAD = """\
 | loss | fidelity | penalty | method | K | seeds | J before | J 0 | J 2 | J 4 | mean J | gain \
-(± standard error) | PSNR | PSNR, binarized |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+(± standard error) | PSNR | PSNR, binarized | likeness |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 WHAT, METHOD = 5, 3
 """The first cells of a line tell what was learned, one of them by which method."""
 
-METHODS = ("paper", "schedules", "quarters", "simulated", "the paper")
+METHODS = ("paper", "classical", "schedules", "quarters", "simulated", "the paper")
 
 
 def table(name: str, before: str) -> str:
@@ -69,7 +69,9 @@ def table(name: str, before: str) -> str:
         )
     latest = {tuple(cells(line)[:WHAT]): line for line in lines}
     order = sorted(latest, key=lambda what: METHODS.index(what[METHOD]))
-    return HEAD + "\n".join(latest[what] for what in order)
+    columns = HEAD.count("|") // 2 - 1
+    full = [latest[what] + " |" * (columns - len(cells(latest[what]))) for what in order]
+    return HEAD + "\n".join(full)
 
 
 def cells(line: str) -> list[str]:
@@ -87,14 +89,22 @@ def learned_lines(name: str) -> list[str]:
         error = np.mean([row["gain_error"] for row in rows])
         gain = f"{np.mean([row['gain'] for row in rows]):+.3f} ± {error:.3f}"
         if not any(row["best"] for row in rows):
-            gain = "the start is the best"
+            gain = "the start is the best" if first["method"] != "classical" else ""
         lines.append(
             f"| {first['loss']} | {NAMES[first['fidelity']]} | {first['penalty']} | "
             f"{first['method']} | {first['iterations']} | {len(rows)} | "
             f"{np.mean([row['before'] for row in rows]):.3f} | {jaccard_cells(rows)} | {gain} | "
-            f"{noise_cells(rows)} |"
+            f"{noise_cells(rows)} | {likeness_cell(rows)} |"
         )
     return lines
+
+
+def likeness_cell(rows: list[dict[str, Any]]) -> str:
+    """Return the correlation of the frames, and of their mean, with the truth after learning."""
+    frames, mean = (
+        np.mean([row[key][-1] for row in rows]) for key in ("correlation", "correlation_of_mean")
+    )
+    return f"{frames:.3f} / {mean:.3f}"
 
 
 def deepstorm_lines(name: str) -> list[str]:

@@ -54,6 +54,7 @@ def test_cancel_keeps_the_finished_frames_under_a_name_that_says_so(
     assert [layer.name for layer in viewer.layers] == [
         "stack",
         "stack, frames 0 to 2 unfolded",
+        "PSF as entered: sigma 110.0 nm, FWHM 259.0 nm",
         "stack, frames 0 to 2 localizations",
     ]
     assert "cancelled, the finished frames are kept" in widget.panel.summary.text()

@@ -33,7 +33,8 @@ from napari_unfold.unfolding.compiled_lines import (
 from napari_unfold.unfolding.compiled_metric import count, curve, descend_by_pixel
 
 CHECK_EVERY = 4
-"""Iterations after which rows that went dark are looked at again; light may return so much late."""
+"""Iterations after which rows that went dark are looked at again; light may return so much late.
+Steps that suit every pixel depend on all that may be lit, and are few: there it is always done."""
 
 
 @jit
@@ -198,7 +199,7 @@ def iterate(
                     spread(z[i], 0, n, g, phases, lanes, lines[i, start:])
                 spread(lines, start, n + margin, g, phases, width, flat_light[r * width + start :])
         # a weight that falls may let light into rows that went dark
-        if k % CHECK_EVERY == 0 or weights[k] < weights[k - 1]:
+        if by_pixel or k % CHECK_EVERY == 0 or weights[k] < weights[k - 1]:
             low[:], high[:] = first, last
         lit_rows = np.nonzero(high > low)[0]
         if lit_rows.size == 0:
