@@ -24,6 +24,7 @@ os.environ |= {
 import napari  # noqa: E402
 import numpy as np  # noqa: E402
 from qtpy.QtCore import QEventLoop, QTimer  # noqa: E402
+from qtpy.QtWidgets import QDockWidget  # noqa: E402
 
 from napari_unfold.simulation.simulated_microscope import MICROSCOPE  # noqa: E402
 
@@ -58,6 +59,13 @@ def open_dock(viewer: napari.Viewer, title: str) -> Any:
     _, widget = viewer.window.add_plugin_dock_widget("napari-unfold", title)
     viewer.window._qt_window.resize(*SIZE)
     return widget
+
+
+def close_dock(viewer: napari.Viewer, widget: Any) -> None:
+    """Close the dock of a widget."""
+    while not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    viewer.window.remove_dock_widget(widget)
 
 
 def wait_for(widget: Any, start: Callable[[], object]) -> None:
@@ -131,7 +139,7 @@ def localizations(viewer: napari.Viewer) -> None:
     wait_ms(500)
     wait_for(first, first.run)
     save_window(viewer, "blinking")
-    viewer.window.remove_dock_widget(first.parentWidget())
+    close_dock(viewer, first)
     widget = open_dock(viewer, "Unfold: localizations")
     table = next(layer for layer in viewer.layers if layer.name.endswith("localizations"))
     widget.points.set_layer(table)
