@@ -4,7 +4,7 @@ python docs/make_reference.py
 
 Titles, units, defaults, ranges and texts come from `napari_unfold.settings` and
 `napari_unfold.tables.columns`, options from the commands. Formulas and the places in the window
-stand here; a test compares the places with the docks.
+stand here.
 """
 
 from __future__ import annotations
