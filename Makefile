@@ -10,7 +10,7 @@ endif
 BENCHMARKS = $(addprefix bench-, quality acquisitions speed training estimates width fluctuation \
              coupling tracks heartbeat adapt)
 
-.PHONY: help demo test test-wheel test-lowest test-newest lint format clean $(BENCHMARKS)
+.PHONY: help demo test test-wheel test-lowest test-newest lint format docs clean $(BENCHMARKS)
 .NOTPARALLEL:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test-wheel, test-lowest, test-newest   the same package in other environments"
 	@echo "make lint     check style, types and the napari manifest"
 	@echo "make format   put the code into the style that lint asks for"
+	@echo "make docs     build the documentation: site/index.html"
 	@echo "make bench-quality, bench-acquisitions, bench-speed, bench-training,"
 	@echo "bench-estimates, bench-width (of the PSF), bench-fluctuation, bench-coupling, bench-tracks,"
 	@echo "bench-heartbeat (of the window), bench-adapt   print what is claimed"
@@ -51,10 +52,13 @@ format:
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
+docs:
+	@sh scripts/environments.sh docs
+
 $(BENCHMARKS):
 	@sh scripts/setup.sh demo
 	$(PYTHON) benchmarks/$(@:bench-%=%).py
 
 clean:
-	rm -rf .environments demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .environments demo-output site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

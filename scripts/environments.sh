@@ -1,11 +1,12 @@
 #!/bin/sh
-# Test in other environments than .venv, each made from nothing:
+# What is done in other environments than .venv, each made from nothing:
 #
 #   sh scripts/environments.sh wheel    install the wheel alone, away from the sources: examine, demo
 #   sh scripts/environments.sh lowest   the lowest versions that pyproject.toml allows, Python 3.11
 #   sh scripts/environments.sh newest   the newest of everything, with each Python from 3.11 to 3.13
+#   sh scripts/environments.sh docs     build the documentation into site/
 #
-# The last two run the quick tests, those without a window. A Python that this computer lacks is
+# Lowest and newest run the quick tests, those without a window. A Python that this computer lacks is
 # skipped, and that is said. The environments are in .environments, and are made anew each time.
 set -eu
 cd "$(dirname "$0")/.."
@@ -78,7 +79,19 @@ newest() {
     done
 }
 
+docs() {
+    for version in 3.13 3.12 3.11 3; do
+        python=$(python_of $version)
+        [ -z "$python" ] || break
+    done
+    if [ -z "$python" ]; then say "No Python is here that can make an environment" >&2; exit 1; fi
+    make_environment docs "$python"
+    install -c constraints.txt --group docs
+    NO_MKDOCS_2_WARNING=1 "$environment/bin/python" -m mkdocs build --strict
+    say "The documentation is in site/index.html"
+}
+
 case ${1:-} in
-    wheel | lowest | newest) "$1" ;;
-    *) echo "usage: sh scripts/environments.sh wheel|lowest|newest" >&2; exit 2 ;;
+    wheel | lowest | newest | docs) "$1" ;;
+    *) echo "usage: sh scripts/environments.sh wheel|lowest|newest|docs" >&2; exit 2 ;;
 esac

@@ -10,6 +10,8 @@ from pkgutil import resolve_name
 import pytest
 
 import napari_unfold
+from napari_unfold.cli.options import SECTIONS
+from napari_unfold.tables.columns import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(napari_unfold.__file__).parent
@@ -69,3 +71,45 @@ def test_an_equation_is_where_the_table_says(numbers: str, name: str) -> None:
 def test_the_reference_of_the_public_names_is_up_to_date() -> None:
     script = runpy.run_path(str(ROOT / "docs" / "make_api.py"))
     assert (ROOT / "docs" / "api.md").read_text("utf-8") == script["reference"]()
+
+
+REFERENCE = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))
+
+
+def test_the_reference_of_settings_and_columns_is_up_to_date() -> None:
+    folder = ROOT / "docs" / "reference"
+    assert {page.name: page.read_text("utf-8") for page in folder.iterdir()} == REFERENCE["pages"]()
+
+
+def test_every_formula_is_of_a_setting_or_a_column() -> None:
+    paths = {f"{s}.{name}" for s, model in SECTIONS.items() for name in model.model_fields}
+    assert set(REFERENCE["FORMULAS"]) <= paths | {column.name for column in COLUMNS}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    """Seen in the repository; `make docs` tests the same on the site."""
+    text = page.read_text("utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        target, _, anchor = link.partition("#")
+        file = (page.parent / target) if target else page
+        assert file.exists(), link
+        assert not anchor or anchor in anchors_of(file), link
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the places of a page that can be linked to."""
+    text = page.read_text("utf-8")
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return slugs | set(re.findall(r'<a id="([^"]+)">', text))
+
+
+def test_every_page_and_picture_is_used() -> None:
+    docs = ROOT / "docs"
+    texts = [page.read_text("utf-8") for page in [*docs.rglob("*.md"), ROOT / "README.md"]]
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8")
+    pages = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")}
+    assert {page for page in pages if f"{page}\n" not in nav} == set()
+    pictures = [picture.name for picture in (docs / "images").iterdir()]
+    assert [name for name in pictures if not any(f"images/{name})" in text for text in texts)] == []
