@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QDialog,
@@ -70,21 +69,13 @@ class SavePresetDialog(QDialog):
         super().accept()
 
     def _named(self) -> Preset:
+        from napari_unfold.files import presets
+
         title, name = self.title_edit.text().strip(), self.name_edit.text().strip()
         if not title:
             raise InputError("the title is missing", "Enter what the list of presets shall show")
-        described = {
-            "name": name,
-            "title": title,
-            "description": self.description_edit.toPlainText().strip(),
-        }
-        try:
-            return type(self._preset).model_validate({**self._preset.model_dump(), **described})
-        except ValidationError as error:
-            raise InputError(
-                f"'{name}' cannot be the name of a preset",
-                "Use small letters, digits and hyphens only",
-            ) from error
+        description = self.description_edit.toPlainText().strip()
+        return presets.named(self._preset, name, title, description=description)
 
     def _propose_name(self, title: str) -> None:
         if not self.name_edit.isModified():
