@@ -74,9 +74,10 @@ def presets_rename(
     title: NewTitle = None,
 ) -> None:
     """Give one of your own presets another name."""
-    from napari_unfold.files.presets import rename_preset
+    from napari_unfold.files.presets import load_preset, named, rename_preset
 
-    typer.echo(f"{name} is now {rename_preset(name, new_name, title).name}")
+    path = rename_preset(name, named(load_preset(name), new_name, title))
+    typer.echo(f"{name} is now {new_name}, in {path}")
 
 
 @presets_app.command("delete")

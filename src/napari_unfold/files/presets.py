@@ -210,22 +210,21 @@ def add_preset(preset: Preset) -> Path:
     return path
 
 
-def rename_preset(name: str, new_name: str, title: str | None = None) -> Preset:
-    """Give one of the user's own presets another name, and a title if one is given.
+def rename_preset(name: str, renamed: Preset) -> Path:
+    """Keep a renamed preset in the place of one of the user's own, and return its file.
 
     Raises
     ------
     InputError
         If it is none of theirs, or name or title are taken.
     """
-    file, others = own_file(name), list_presets()
-    preset = named(load_preset(name), new_name, title)
-    _check_free(preset, [other for other in others if other.name != name])
-    path = user_preset_folder() / f"{new_name}.json"
-    save_preset(preset, path)
+    file = own_file(name)
+    _check_free(renamed, [other for other in list_presets() if other.name != name])
+    path = user_preset_folder() / f"{renamed.name}.json"
+    save_preset(renamed, path)
     if path != file:
         file.unlink(missing_ok=True)
-    return preset
+    return path
 
 
 def delete_preset(name: str) -> Path:

@@ -54,12 +54,19 @@ class PresetStore(QObject):
         self.changed.emit()
         return path
 
-    def rename(self, name: str, new_name: str, title: str) -> None:
-        """Rename one of the user's presets; raises `InputError` if that is not possible."""
+    def rename(self, name: str, renamed: Preset) -> Path:
+        """Keep one of the user's presets under the name, title and description of `renamed`.
+
+        Raises
+        ------
+        InputError
+            If it is none of theirs, or name or title are taken.
+        """
         from napari_unfold.files import presets
 
-        presets.rename_preset(name, new_name, title)
+        path = presets.rename_preset(name, renamed)
         self.changed.emit()
+        return path
 
     def delete(self, name: str) -> None:
         """Delete one of the user's presets; raises `InputError` if that is not possible."""

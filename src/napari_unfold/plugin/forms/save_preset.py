@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
@@ -29,6 +31,13 @@ _FIELD_STYLE = "border: 1px solid rgba(128, 128, 128, 120); border-radius: 2px;"
 class SavePresetDialog(QDialog):
     """Title, name and description of a preset, which is saved into the user's folder.
 
+    Parameters
+    ----------
+    preset : Preset
+    parent : QWidget, optional
+    keep : callable, optional
+        Keeps the named preset and returns its file; by default it is a new one.
+
     Signals
     -------
     saved : str, str
@@ -37,8 +46,14 @@ class SavePresetDialog(QDialog):
 
     saved = Signal(str, str)
 
-    def __init__(self, preset: Preset, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        parent: QWidget | None = None,
+        keep: Callable[[Preset], Path] = store.save,
+    ) -> None:
         super().__init__(parent)
+        self._keep = keep
         self.setWindowTitle("Save preset")
         self._preset = preset
         self.title_edit = QLineEdit()
@@ -60,7 +75,7 @@ class SavePresetDialog(QDialog):
         """Save, or say why that is not possible and stay open."""
         try:
             preset = self._named()
-            path = store.save(preset)
+            path = self._keep(preset)
         except UnfoldError as error:
             self.error.setText(sentence(error))
             self.error.show()
