@@ -258,7 +258,6 @@ def own_file(name: str) -> Path:
     raise InputError(
         f"the preset '{name}' is none of your own",
         "Export or save it under another name to change it",
-        field="preset",
     )
 
 
