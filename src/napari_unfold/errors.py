@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
+
+_log = logging.getLogger(__name__)
 
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 """In what PyTorch says of a GPU and of the processor, where that is a mere RuntimeError."""
@@ -68,3 +71,15 @@ def explained(error: BaseException) -> UnfoldError | None:
             field="device",
         )
     return None
+
+
+def as_unfold_error(error: BaseException) -> UnfoldError:
+    """Return any error as one that a user can read; one that is not expected goes to the log."""
+    known = explained(error)
+    if known is not None:
+        return known
+    _log.error("unexpected error in a job", exc_info=error)
+    return UnfoldError(
+        f"the computation stopped with an unexpected {type(error).__name__} ({error})",
+        "Please report this together with your settings",
+    )

@@ -17,8 +17,8 @@ def run_cli() -> Callable[..., str]:
     """Return a function that runs ``napari-unfold`` with its arguments and returns what it says.
 
     It must end with the given exit status. What was asked for goes to stdout, notes and a refusal
-    to stderr; a refusal leaves stdout empty. An error that is no sentence for the user is raised
-    here.
+    to stderr; a refusal, of status 2, leaves stdout empty. An error that is no sentence for the
+    user is raised here.
     """
 
     def run(*arguments: object, status: int = 0) -> str:
@@ -30,8 +30,8 @@ def run_cli() -> Callable[..., str]:
                 main()
         assert (stop.value.code or 0) == status, error.getvalue()
         told = [line for line in error.getvalue().splitlines(True) if line[:6] != "Note: "]
-        assert (out.getvalue() if status else "".join(told)) == ""
-        return "".join(told) if status else out.getvalue()
+        assert (out.getvalue() if status == 2 else "".join(told)) == ""
+        return "".join(told) if status == 2 else out.getvalue()
 
     return run
 

@@ -161,7 +161,9 @@ def test_the_installed_program_is_this_command_line(tmp_path):
     assert "none.tif" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["reconstruct", "simulate", "evaluate", "demo", "presets"])
+@pytest.mark.parametrize(
+    "command", ["reconstruct", "batch", "simulate", "evaluate", "demo", "presets"]
+)
 def test_help(command, run_cli):
     said = " ".join(run_cli(command, "--help").split())
     assert f"napari-unfold {command} " in said

@@ -17,7 +17,7 @@ import pytest
 import tifffile
 
 from napari_unfold.errors import InputError
-from napari_unfold.files.opening import open_stack
+from napari_unfold.files.opening import find_stacks, open_stack
 from napari_unfold.files.stacks import Stack
 
 FRAMES = np.random.default_rng(2).integers(90, 4000, (12, 10, 14)).astype(np.uint16)
@@ -457,3 +457,18 @@ def test_zarr_folders_that_are_no_image(tmp_path: Path) -> None:
         (tmp_path / "a.zarr/.zattrs").write_text(json.dumps(attributes))
         with refused(r"damaged|no image"):
             open_stack(tmp_path / "a.zarr")
+
+
+def test_the_stacks_of_a_folder_are_found_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("b10.tif", "b9.TIF", "a.dax", ".hidden.tif", "notes.txt", "table.csv", "gain.npy"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "results" / "b9").mkdir(parents=True)
+    (tmp_path / "cell.zarr").mkdir()
+    found = find_stacks([tmp_path], apart_from=[tmp_path / "gain.npy"])
+    assert [path.name for path in found] == ["a.dax", "b9.TIF", "b10.tif", "cell.zarr"]
+    first, second = tmp_path / "a.dax", tmp_path / "notes.txt"
+    assert find_stacks([second, first, tmp_path / "results" / ".." / "a.dax"]) == [second, first]
+    with refused("no stacks"):
+        find_stacks([tmp_path / "results"])
+    with refused("no file or folder"):
+        find_stacks([first, tmp_path / "lost"])

@@ -17,7 +17,7 @@ from napari_unfold.files.localizations import read_localizations
 from napari_unfold.files.opening import open_stack
 from napari_unfold.files.records import read_record, repeat_of
 from napari_unfold.files.stacks import as_stack
-from napari_unfold.jobs import Checkpoint, Stage, run_to_end
+from napari_unfold.jobs import Checkpoint, Job, Stage, run_to_end
 from napari_unfold.plugin.associate import associate_tables
 from napari_unfold.plugin.docks.reconstruct import ReconstructWidget
 from napari_unfold.plugin.layers import localization_layer, reconstruction_layer
@@ -61,6 +61,23 @@ def test_cancel_keeps_the_finished_frames_under_a_name_that_says_so(
     assert widget.results.save_button.isEnabled()
 
 
+def test_a_run_that_fails_keeps_the_finished_frames_and_says_why(
+    widget, viewer, run_instead, qtbot
+) -> None:
+    def failing() -> Job[None]:
+        yield Stage("Working")
+        yield Checkpoint(part)
+        raise InputError("frame 4 is damaged", "Copy the file again")
+
+    run_instead(lambda *_, **__: failing())
+    widget.run()
+    qtbot.waitUntil(lambda: widget.results.save_button.isEnabled())
+    qtbot.waitUntil(lambda: widget.runner.state == "idle")
+    assert viewer.layers[-1].name == "stack, frames 0 to 2 localizations"
+    assert "failed, the finished frames are kept" in widget.panel.summary.text()
+    assert "frame 4 is damaged" in widget.panel.error.text().lower()
+
+
 def test_a_window_that_closes_does_not_start_anything_more(
     widget, viewer, run_instead, qtbot
 ) -> None:
@@ -99,7 +116,7 @@ def test_a_run_stopped_at_any_event_still_tells_of_the_frames_that_are_done(
     first, last = kept.record["stack"]["frames"]
     assert (first, last) in {(0, 2), (0, 4)}
     assert kept.record["frames_asked"] == [0, 6]
-    assert any("Cancelled after" in note for note in kept.record["notes"])
+    assert any("Ended early" in note for note in kept.record["notes"])
     assert kept.localizations["frame"].between(0, last - 1).all()
     if follow == "off":
         expected = whole[whole["frame"] < last].reset_index(drop=True)

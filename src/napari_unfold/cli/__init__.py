@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import typer
 
 from napari_unfold.cli import table_commands
+from napari_unfold.cli.batch_command import batch
 from napari_unfold.cli.calibrate_command import calibrate_camera
 from napari_unfold.cli.demo_command import demo
 from napari_unfold.cli.doctor_command import doctor
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # units stand in square brackets, which rich would take for markup
 )
-for command in (reconstruct, simulate, evaluate, demo):
+for command in (reconstruct, batch, simulate, evaluate, demo):
     app.command()(command)
 app.add_typer(presets_app, name="presets")
 table_commands.add_to(app)

@@ -23,6 +23,7 @@ from napari_unfold.settings.tables import Drift, Linking, Rendering, Resolution
 from napari_unfold.settings.training import Training
 
 if TYPE_CHECKING:
+    from napari_unfold.files.presets import Preset
     from napari_unfold.files.stacks import Stack
 
 _Model = TypeVar("_Model", bound=Section)
@@ -272,6 +273,15 @@ def opened(path: Path, channel: int | None = None, plane: int | None = None) -> 
     for note in stack.notes:
         say_note(f"{note}.")
     return stack
+
+
+def known_of(stack: Stack, preset: Preset | None) -> dict[str, dict[str, Any]]:
+    """Return the settings that a stack and a preset bring, by section and name."""
+    known: dict[str, dict[str, Any]] = {"optics": {"pixel_size_nm": stack.pixel_size_nm}}
+    if preset is not None:
+        known["solver"] = {"upsampling": preset.upsampling}
+        known["localization"] = preset.localization.model_dump()
+    return known
 
 
 def frames_of(text: str | None) -> slice:

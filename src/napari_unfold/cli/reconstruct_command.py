@@ -17,6 +17,7 @@ from napari_unfold.cli.options import (
     StackArgument,
     Stated,
     frames_of,
+    known_of,
     opened,
     takes_settings,
 )
@@ -55,61 +56,26 @@ def reconstruct(
     Upsampling and the settings of the localization are the preset's, unless stated. The same
     command again goes on with a run that was interrupted.
     """
-    import torch
-
-    import napari_unfold
     from napari_unfold.files.presets import DEFAULT_PRESET, load_preset
-    from napari_unfold.files.result_folder import ResultFolder, keep_apart
-    from napari_unfold.files.unfinished import Unfinished, identity
-    from napari_unfold.reconstruction.reconstruct import reconstruct as job
+    from napari_unfold.files.result_folder import keep_apart
+    from napari_unfold.reconstruction.into_folder import FolderRun, Request
     from napari_unfold.reconstruction.result import Reconstruction
 
     outputs = [out / name for name in Reconstruction.FILES]
     keep_apart([stack, Path(preset or "none"), *stated.files], outputs)
     with opened(stack, channel, plane) as movie:
-        keep_apart(movie.files, outputs)
         chosen = None if preset == "none" else load_preset(preset or DEFAULT_PRESET)
-        known = {"optics": {"pixel_size_nm": movie.pixel_size_nm}}
-        if chosen:
-            known["solver"] = {"upsampling": chosen.upsampling}
-            known["localization"] = chosen.localization.model_dump()
-        recipe = stated.recipe(known)
-        span = frames_of(frames)
-        with ResultFolder(out) as folder:
-            asked = {
-                "recipe": recipe.model_dump(mode="json"),
-                "preset": chosen.model_dump(mode="json") if chosen else None,
-                "frames": [span.start, span.stop],
-                "selection": [channel, plane],
-                "save_frames": save_frames,
-                "stack": [movie.name, movie.shape, str(movie.dtype)],
-                "files": identity([*movie.files, *stated.files]),
-                "software": [napari_unfold.__version__, torch.__version__],
-            }
-            unfinished = Unfinished(folder.unfinished, asked)
-            folder.obsolete.append(folder.unfinished)
-            if anew:
-                unfinished.remove()
-            if unfinished.others:
-                say_note(
-                    "An interrupted run with other settings, or of another stack, is kept in this "
-                    "folder until a run succeeds; its own command goes on with it."
-                )
-            frames_path = folder.file("frames.tif") if save_frames else None
-            steps = job(
-                movie, recipe, chosen, frames=span, device=device, save_frames=frames_path,
-                unfinished=unfinished,
-            )  # fmt: skip
-            try:
-                result = run_with_progress(steps)
-            except BaseException:
-                unfinished.tidy()
-                if done := unfinished.done:
-                    with suppress(OSError):  # the terminal may be gone
-                        say_note(
-                            f"{done} frames are finished and kept: the same command goes on there."
-                        )
-                raise
-            result.save(folder)
+        recipe = stated.recipe(known_of(movie, chosen))
+        request = Request(recipe, chosen, frames_of(frames), channel, plane, save_frames)
+        run = FolderRun(out, movie, request)
+        try:
+            result = run_with_progress(run.job(device, anew))
+        except BaseException:
+            if done := run.frames_kept:
+                with suppress(OSError):  # the terminal may be gone
+                    say_note(
+                        f"{done} frames are finished and kept: the same command goes on there."
+                    )
+            raise
     count = len(result.localizations)
     say(f"{count} localizations, written to {out}", localizations=count, folder=out)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from napari_unfold.files.axes import Selection
 from napari_unfold.files.binary import open_dax, open_npy, open_raw, open_spe
 from napari_unfold.files.containers import HDF5_SUFFIXES, open_hdf5, open_zarr
 from napari_unfold.files.microscopes import open_czi, open_nd2
-from napari_unfold.files.sequences import open_folder
+from napari_unfold.files.sequences import TIFF_SUFFIXES, natural_order, open_folder
 from napari_unfold.files.stacks import Stack, stack_error
 from napari_unfold.files.tiff import open_tiff
 
@@ -59,6 +59,38 @@ def open_stack(path: str | Path, *, channel: int | None = None, plane: int | Non
         raise stack_error(
             f"'{path}' cannot be opened ({reason})", "Check that you may read the file"
         ) from error
+
+
+def find_stacks(places: Sequence[Path], apart_from: Iterable[Path] = ()) -> list[Path]:
+    """Return the stacks among files and folders, each once, as a person would order them.
+
+    Parameters
+    ----------
+    places : sequence of Path
+        Files are taken as they are; of folders, what lies directly in them and has the ending of a
+        known kind of stack.
+    apart_from : iterable of Path
+        Files that are no stacks, such as maps of the camera.
+
+    Raises
+    ------
+    InputError
+        If a place is missing, or there is no stack at all.
+    """
+    others = {path.resolve() for path in apart_from}
+    found: dict[Path, Path] = {}
+    for place in places:
+        if not place.exists():
+            raise stack_error(f"there is no file or folder '{place}'", "Check the name and folder")
+        is_one = place.is_file() or _opener(place) is not open_folder
+        for path in [place] if is_one else natural_order(place.iterdir()):
+            known = path.suffix.lower() in {*FORMATS, *TIFF_SUFFIXES} and path.name[0] != "."
+            if (is_one or known) and path.resolve() not in others:
+                found.setdefault(path.resolve(), path)
+    if not found:
+        names = ", ".join(f"'{place}'" for place in places)
+        raise stack_error(f"there are no stacks in {names}", "Choose the folder they lie in")
+    return list(found.values())
 
 
 def _opener(path: Path) -> Callable[[Path, Selection], Stack]:

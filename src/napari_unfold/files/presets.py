@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from napari_unfold.errors import InputError
-from napari_unfold.files.atomic import replacing
+from napari_unfold.files.atomic import cannot_write, output_folder, replacing
 from napari_unfold.settings.explain import checked
 from napari_unfold.settings.recipe import Localization
 from napari_unfold.settings.section import Section
@@ -87,10 +87,13 @@ class FoundPresets:
         Shipped ones, then the user's.
     left_out : dict
         For each file of the user's that cannot be used, why.
+    own : dict
+        The files of the user's presets, by name.
     """
 
     presets: list[Preset]
     left_out: dict[Path, str]
+    own: dict[str, Path]
 
 
 def find_presets() -> FoundPresets:
@@ -103,7 +106,7 @@ def find_presets() -> FoundPresets:
     texts = [f.read_text("utf-8") for f in sorted(shipped.iterdir(), key=lambda f: f.name)
              if f.name.endswith(".json")]  # fmt: skip
     presets = [_parse(text, "shipped preset") for text in texts]
-    left_out = {}
+    left_out, own = {}, {}
     for path in sorted(user_preset_folder().glob("*.json")):
         try:
             preset = _parse(_read_text(path), f"'{path}'")
@@ -117,7 +120,8 @@ def find_presets() -> FoundPresets:
             )
             continue
         presets.append(preset)
-    return FoundPresets(presets, left_out)
+        own[preset.name] = path
+    return FoundPresets(presets, left_out, own)
 
 
 def list_presets() -> list[Preset]:
@@ -168,6 +172,109 @@ def save_preset(preset: Preset, path: Path) -> None:
     text = json.dumps(preset.model_dump(mode="json"), indent=1)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
+
+
+def named(
+    preset: Preset, name: str | None = None, title: str | None = None, **other: str
+) -> Preset:
+    """Return a preset under another name, title or description.
+
+    Raises
+    ------
+    InputError
+        If that cannot be the name of a preset.
+    """
+    texts = {"name": name, "title": title, **other}
+    values = {what: text for what, text in texts.items() if text is not None}
+    try:
+        return Preset.model_validate({**preset.model_dump(), **values})
+    except ValidationError as error:
+        raise InputError(
+            f"'{name}' cannot be the name of a preset",
+            "Use small letters, digits and hyphens only",
+            field="preset.name",
+        ) from error
+
+
+def add_preset(preset: Preset) -> Path:
+    """Keep a preset among the user's own, and return its file.
+
+    Raises
+    ------
+    InputError
+        If its name or title is taken, or the folder cannot be written to.
+    """
+    _check_free(preset, list_presets())
+    path = output_folder(user_preset_folder()) / f"{preset.name}.json"
+    save_preset(preset, path)
+    return path
+
+
+def rename_preset(name: str, renamed: Preset) -> Path:
+    """Keep a renamed preset in the place of one of the user's own, and return its file.
+
+    Raises
+    ------
+    InputError
+        If it is none of theirs, or name or title are taken.
+    """
+    file = own_file(name)
+    _check_free(renamed, [other for other in list_presets() if other.name != name])
+    path = user_preset_folder() / f"{renamed.name}.json"
+    save_preset(renamed, path)
+    if path != file:
+        file.unlink(missing_ok=True)
+    return path
+
+
+def delete_preset(name: str) -> Path:
+    """Delete one of the user's own presets, and return where it was.
+
+    Raises
+    ------
+    InputError
+        If it is none of theirs, or cannot be deleted.
+    """
+    file = own_file(name)
+    try:
+        file.unlink()
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    return file
+
+
+def own_file(name: str) -> Path:
+    """Return the file of one of the user's own presets.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    own = find_presets().own
+    if name in own:
+        return own[name]
+    load_preset(name)  # which refuses one that is not there
+    raise InputError(
+        f"the preset '{name}' is none of your own",
+        "Export or save it under another name to change it",
+    )
+
+
+def _check_free(preset: Preset, others: list[Preset]) -> None:
+    for other in others:
+        for what, taken in (("title", other.title), ("name", other.name)):
+            if getattr(preset, what) == taken:
+                raise InputError(
+                    f"there is a preset with the {what} '{taken}' already",
+                    f"Choose another {what}",
+                    field=f"preset.{what}",
+                )
+    path = user_preset_folder() / f"{preset.name}.json"
+    if path.exists() and path not in find_presets().own.values():
+        raise InputError(
+            f"there is another file '{path}'", "Choose another name", field="preset.name"
+        )
 
 
 def _parse(text: str, where: str) -> Preset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -13,13 +13,18 @@ from napari_unfold.files.axes import NO_SELECTION, Selection
 from napari_unfold.files.stacks import Stack, stack_error
 from napari_unfold.files.tiff import open_tiff
 
-SUFFIXES = (".tif", ".tiff")
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
 
 
 def tiff_files(folder: Path) -> list[Path]:
-    """Return the TIFF files in a folder as a person would count them: 2 before 10."""
-    files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
-    return sorted(files, key=lambda path: _natural(path.name))
+    """Return the TIFF files in a folder, in natural order."""
+    files = (p for p in folder.iterdir() if p.suffix.lower() in TIFF_SUFFIXES and p.name[0] != ".")
+    return natural_order(files)
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Order paths by their names as a person would count them: 2 before 10."""
+    return sorted(paths, key=lambda path: _natural(path.name))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -62,6 +62,11 @@ class Unfinished:
         self._next = 0.0
 
     @property
+    def key(self) -> str:
+        """Tells this run from those with other settings or of other stacks."""
+        return self.folder.name
+
+    @property
     def done(self) -> int:
         """How many frames are finished in what was kept last."""
         try:

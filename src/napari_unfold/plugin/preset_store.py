@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_unfold.errors import InputError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,7 +18,7 @@ class PresetStore(QObject):
     Signals
     -------
     changed
-        After a preset was saved.
+        After a preset was saved, renamed or deleted.
     """
 
     changed = Signal()
@@ -51,20 +49,37 @@ class PresetStore(QObject):
             If its name or title is taken, or the folder cannot be written to.
         """
         from napari_unfold.files import presets
-        from napari_unfold.files.atomic import output_folder
 
-        for other in presets.list_presets():
-            for what, taken in (("title", other.title), ("name", other.name)):
-                if getattr(preset, what) == taken:
-                    raise InputError(
-                        f"there is a preset with the {what} '{taken}' already",
-                        f"Choose another {what}",
-                        field=f"preset.{what}",
-                    )
-        path = output_folder(presets.user_preset_folder()) / f"{preset.name}.json"
-        presets.save_preset(preset, path)
+        path = presets.add_preset(preset)
         self.changed.emit()
         return path
+
+    def rename(self, name: str, renamed: Preset) -> Path:
+        """Keep one of the user's presets under the name, title and description of `renamed`.
+
+        Raises
+        ------
+        InputError
+            If it is none of theirs, or name or title are taken.
+        """
+        from napari_unfold.files import presets
+
+        path = presets.rename_preset(name, renamed)
+        self.changed.emit()
+        return path
+
+    def delete(self, name: str) -> None:
+        """Delete one of the user's presets; raises `InputError` if that is not possible."""
+        from napari_unfold.files import presets
+
+        presets.delete_preset(name)
+        self.changed.emit()
+
+    def is_own(self, name: str) -> bool:
+        """Whether a preset is the user's."""
+        from napari_unfold.files import presets
+
+        return name in presets.find_presets().own
 
 
 store = PresetStore()

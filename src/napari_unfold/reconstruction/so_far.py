@@ -162,7 +162,7 @@ class SoFar:
         frames = len(self.check.kept)
         if self.done < frames:
             yield Stage(f"Keeping the {self.done} finished frames")
-            self.told.append(f"Cancelled after {self.done} of {frames} frames")
+            self.told.append(f"Ended early, after {self.done} of {frames} frames")
             yield Note(self.told[-1])
         elif self._collected.is_following:
             yield Stage("Following molecules through the last frames")

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 from napari_unfold.errors import UnfoldError
 from napari_unfold.jobs import Checkpoint, Event, Job, Preview
 from napari_unfold.plugin import layers, viewing
+from napari_unfold.plugin.forms.folder_run import FolderRunWindow
 from napari_unfold.plugin.forms.recipe_form import RecipeForm
 from napari_unfold.plugin.forms.rows import sentence
 from napari_unfold.plugin.preset_store import store
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from napari_unfold.estimation.learn_psf_width import LearnedWidth
     from napari_unfold.files.records import Repeat
     from napari_unfold.reconstruction.result import Reconstruction
+    from napari_unfold.settings.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class ReconstructWidget(StackDock):
         self._learned_on: tuple[layers.Placement, int, float]
         self._learned_layers: list[Layer] = []
         self._finish: Callable[[], Job[Reconstruction]] | None = None
-        self._keeps_finished = self._is_partial = self._is_trial = False
+        self._keeps_finished = self._is_trial = False
+        self._ended_early = ""  # or how a run ended whose finished frames are a result
         self._preview = LivePreview(napari_viewer)
         self.trial = Trial(napari_viewer)
         self.try_button = QPushButton("Try here")
@@ -71,6 +74,11 @@ class ReconstructWidget(StackDock):
             "<qt>Unfold what is in view of the current frame: molecules in circles, what the model "
             "makes of them, and what it leaves. Zoom in first if the frames are large.</qt>"
         )
+        self.folder_button = QPushButton("Run on a folder…")
+        self.folder_button.setToolTip(
+            "<qt>Reconstruct all stacks of a folder with these settings, in the background.</qt>"
+        )
+        self.folder_run = FolderRunWindow(self._settings_for_all, self)
         self.preview_box = QCheckBox("Live preview")
         self.all_frames_box = QCheckBox("Points of all frames")
         self.results = ResultFiles(napari_viewer, self)
@@ -78,6 +86,7 @@ class ReconstructWidget(StackDock):
         self._restore()
         self.all_frames_box.toggled.connect(self._show_all_frames)
         self.try_button.clicked.connect(self.try_here)
+        self.folder_button.clicked.connect(self.folder_run.show)
         self.results.said.connect(self.panel.show_summary)
         self.results.failed.connect(self._fail)
         self.results.loaded.connect(self.repeat)
@@ -137,7 +146,7 @@ class ReconstructWidget(StackDock):
         recipe = self.value()
         stack = layers.stack_of_layer(layer, recipe.optics.pixel_size_nm)
         frames = self.stack.frames()
-        self._finish, self._keeps_finished, self._is_partial = None, False, False
+        self._finish, self._keeps_finished, self._ended_early = None, False, ""
         self._is_trial = False
         self._run = self._described(layer, recipe.optics.pixel_size_nm)
         return _reconstruction(
@@ -148,6 +157,10 @@ class ReconstructWidget(StackDock):
             device=self.form.device(),
             save_frames=self.form.save_frames(),
         )
+
+    def _settings_for_all(self) -> tuple[Recipe, str | None, str]:
+        preset = self.form.preset()
+        return self.value(), None if preset is None else preset.name, self.form.device()
 
     def _described(self, layer: Image, pixel_size: float) -> _Run:
         height = layers.stack_of_layer(layer).shape[1]
@@ -167,12 +180,21 @@ class ReconstructWidget(StackDock):
         self._preview.remove()
 
     def _show_cancelled(self) -> None:
-        finish, self._finish = self._finish, None
-        if finish is None or not self._keeps_finished:
+        if not self._keeps_finished or not self._keep_finished("cancelled"):
             super()._show_cancelled()
-            return
-        self._is_partial = True
+
+    def _show_failed(self, error: UnfoldError) -> None:
+        super()._show_failed(error)
+        self._keep_finished("failed")
+
+    def _keep_finished(self, ended: str) -> bool:
+        """Start to make a result of the frames that are finished; return whether there are any."""
+        finish, self._finish = self._finish, None
+        if finish is None:
+            return False
+        self._ended_early = ended
         self.runner.start(finish())
+        return True
 
     def _show_result(self, result: Any) -> None:
         if self._is_trial:
@@ -182,7 +204,7 @@ class ReconstructWidget(StackDock):
 
     def _show_reconstruction(self, result: Reconstruction) -> None:
         placement, frames = self._run.placement, slice(*result.record["stack"]["frames"])
-        if self._is_partial:
+        if self._ended_early:
             of_frames = f"{placement.name}, frames {frames.start} to {frames.stop - 1}"
             placement = replace(placement, name=of_frames)
         self.results.offer(result, placement.name)
@@ -199,13 +221,12 @@ class ReconstructWidget(StackDock):
         viewing.go_to_frames(self._viewer, frames, placement)
         self._show_all_frames(self.all_frames_box.isChecked())
         verdict = result.record["verdict"]["summary"]
+        kept = f" ({self._ended_early}, the finished frames are kept)" if self._ended_early else ""
         self.panel.forget_note(verdict)
         self.panel.show_summary(
             f"'{placement.name}': {len(result.localizations):,} localizations in "
             f"{frames.stop - frames.start:,} frames, "
-            f"{duration(time.monotonic() - self._run.started)}"
-            f"{' (cancelled, the finished frames are kept)' if self._is_partial else ''}\n"
-            f"{verdict}"
+            f"{duration(time.monotonic() - self._run.started)}{kept}\n{verdict}"
         )
 
     def _show_learned_psf(self, learned: LearnedWidth) -> None:
@@ -277,14 +298,18 @@ class ReconstructWidget(StackDock):
         super().hideEvent(event)
 
     def _lay_out_all(self) -> None:
-        options = QHBoxLayout()
-        options.setContentsMargins(6, 0, 6, 0)
-        for widget in (self.try_button, self.preview_box, self.all_frames_box):
-            options.addWidget(widget)
-        options.addStretch(1)
         outer = self._lay_out(self.stack, self.form)
         outer.addWidget(self.trial.strip)
-        outer.addLayout(options)
+        for widgets in (
+            (self.try_button, self.folder_button),
+            (self.preview_box, self.all_frames_box),
+        ):
+            row = QHBoxLayout()
+            row.setContentsMargins(6, 0, 6, 0)
+            for widget in widgets:
+                row.addWidget(widget)
+            row.addStretch(1)
+            outer.addLayout(row)
         outer.addWidget(self.results)
 
 

@@ -10,10 +10,9 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
-from napari_unfold.errors import UnfoldError
+from napari_unfold.errors import as_unfold_error
 from napari_unfold.jobs import run_to_end
 from napari_unfold.plugin.running.loading import load
-from napari_unfold.plugin.running.runner import as_unfold_error
 from napari_unfold.plugin.viewing import add_in_pieces
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ class FirstSteps(QWidget):
         self.setEnabled(True)
 
     def _fail(self, error: Exception) -> None:
-        failed: UnfoldError = as_unfold_error(error)
-        self.failed.emit(failed)
+        self.failed.emit(as_unfold_error(error))
 
     def _ask(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open stack", "", _STACKS)

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_unfold.plugin.forms.editors import ChoiceEdit, PathEdit
 from napari_unfold.plugin.forms.learned_psf import LearnedPsf
+from napari_unfold.plugin.forms.preset_files import PresetFiles
 from napari_unfold.plugin.forms.preset_fit import misfit
 from napari_unfold.plugin.forms.rows import (
     HINT_STYLE,
@@ -85,12 +86,14 @@ class RecipeForm(SettingsForm):
         self.preset_text = message_label(HINT_STYLE)
         self.preset_text.show()
         self.preset_warning = message_label(WARNING_STYLE)
-        for label in (self.preset_text, self.preset_warning):
-            self.method.add_full_width(label)
+        self.preset_files = PresetFiles(self.preset)
+        for widget in (self.preset_text, self.preset_warning, self.preset_files):
+            self.method.add_full_width(widget)
         self.method.add_row(self.upsampling_row)
         self.method.add_row(row_for("solver", "molecule_photons", fields["molecule_photons"]))
         self.fidelity_row.changed.connect(self.preset_row.editor.reset_choices)
         self.preset_row.changed.connect(self._adopt_preset)
+        self.preset_files.choose.connect(self._choose)
 
     def _build_advanced(self) -> None:
         fields = Solver.model_fields
@@ -122,6 +125,10 @@ class RecipeForm(SettingsForm):
     def _fitting(self, _: object) -> list[tuple[str, str | None]]:
         fidelity, presets = self.fidelity_row.editor.value, self._presets.values()
         return [(UNTRAINED, None), *((p.title, p.name) for p in presets if fidelity in p.networks)]
+
+    def _choose(self, name: str) -> None:
+        if name in self.preset_row.editor.choices:  # one for another fidelity is not offered
+            self.preset_row.editor.set_value(name)
 
     def _adopt_preset(self) -> None:
         preset = self.preset()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QDialog,
@@ -30,6 +31,13 @@ _FIELD_STYLE = "border: 1px solid rgba(128, 128, 128, 120); border-radius: 2px;"
 class SavePresetDialog(QDialog):
     """Title, name and description of a preset, which is saved into the user's folder.
 
+    Parameters
+    ----------
+    preset : Preset
+    parent : QWidget, optional
+    keep : callable, optional
+        Keeps the named preset and returns its file; by default it is a new one.
+
     Signals
     -------
     saved : str, str
@@ -38,8 +46,14 @@ class SavePresetDialog(QDialog):
 
     saved = Signal(str, str)
 
-    def __init__(self, preset: Preset, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        parent: QWidget | None = None,
+        keep: Callable[[Preset], Path] = store.save,
+    ) -> None:
         super().__init__(parent)
+        self._keep = keep
         self.setWindowTitle("Save preset")
         self._preset = preset
         self.title_edit = QLineEdit()
@@ -61,7 +75,7 @@ class SavePresetDialog(QDialog):
         """Save, or say why that is not possible and stay open."""
         try:
             preset = self._named()
-            path = store.save(preset)
+            path = self._keep(preset)
         except UnfoldError as error:
             self.error.setText(sentence(error))
             self.error.show()
@@ -70,21 +84,13 @@ class SavePresetDialog(QDialog):
         super().accept()
 
     def _named(self) -> Preset:
+        from napari_unfold.files import presets
+
         title, name = self.title_edit.text().strip(), self.name_edit.text().strip()
         if not title:
             raise InputError("the title is missing", "Enter what the list of presets shall show")
-        described = {
-            "name": name,
-            "title": title,
-            "description": self.description_edit.toPlainText().strip(),
-        }
-        try:
-            return type(self._preset).model_validate({**self._preset.model_dump(), **described})
-        except ValidationError as error:
-            raise InputError(
-                f"'{name}' cannot be the name of a preset",
-                "Use small letters, digits and hyphens only",
-            ) from error
+        description = self.description_edit.toPlainText().strip()
+        return presets.named(self._preset, name, title, description=description)
 
     def _propose_name(self, title: str) -> None:
         if not self.name_edit.isModified():

@@ -102,6 +102,10 @@ class JobDock(QWidget):
         """Say what is left of a cancelled job."""
         self.panel.show_summary("Cancelled. Nothing was changed.")
 
+    def _show_failed(self, error: UnfoldError) -> None:
+        """Say why a job failed, and what is left of it."""
+        self._fail(error)
+
     def _before_end(self) -> None:
         """Take away what was shown only while the job ran."""
 
@@ -117,7 +121,7 @@ class JobDock(QWidget):
         elif outcome.kind == "cancelled":
             self._show_cancelled()
         elif outcome.error is not None:
-            self._fail(outcome.error)
+            self._show_failed(outcome.error)
         self._refresh()
 
     def _fail(self, error: UnfoldError) -> None:

@@ -7,7 +7,6 @@ out of memory included), and it never closes the generator of a cancelled job.
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_unfold.errors import UnfoldError, explained
+from napari_unfold.errors import UnfoldError, as_unfold_error
 from napari_unfold.jobs import Event, Job
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 State = Literal["idle", "running", "cancelling"]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -165,18 +162,6 @@ class _Named(partial[Any]):
     def __str__(self) -> str:
         """Return the name."""
         return self.title
-
-
-def as_unfold_error(error: BaseException) -> UnfoldError:
-    """Return `error` as one that a user can read."""
-    known = explained(error)
-    if known is not None:
-        return known
-    _log.error("unexpected error in a job", exc_info=error)
-    return UnfoldError(
-        f"the computation stopped with an unexpected {type(error).__name__} ({error})",
-        "Please report this together with your settings",
-    )
 
 
 def _free_gpu_memory() -> None:
