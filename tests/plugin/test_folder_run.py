@@ -171,7 +171,7 @@ def test_what_is_missing_is_said(widget, window) -> None:
 def test_a_folder_is_reconstructed(widget, window, tmp_path: Path, qtbot) -> None:
     (tmp_path / "night").mkdir()
     frames = np.random.default_rng(1).poisson(20, (3, 12, 12)).astype(np.uint16) + 100
-    tifffile.imwrite(tmp_path / "night" / "cell 1.tif", frames)
+    tifffile.imwrite(tmp_path / "night" / "cell 1.tif", frames, photometric="minisblack")
     (tmp_path / "night" / "cell 2.tif").write_bytes(b"damaged")
     with qtbot.waitSignal(window.runner.ended, timeout=600_000):
         window.run()
