@@ -73,7 +73,7 @@ newest() {
         python=$(python_of $version)
         if [ -z "$python" ]; then say "Python $version is not here: skipped"; continue; fi
         make_environment "newest-$version" "$python"
-        install torch
+        install -c constraints.txt torch  # the newest might bring gigabytes for a GPU
         install -e ".[all]" --group test
         quick_tests
     done
