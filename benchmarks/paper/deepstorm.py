@@ -38,6 +38,7 @@ from torch import nn
 from torch.nn import functional
 
 from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
+from napari_unfold.learning.losses import blurred
 from napari_unfold.learning.starting_point import THRESHOLDS
 from napari_unfold.tables.evaluate import jaccard_on_grid
 
@@ -105,14 +106,7 @@ class DeepStormLike(nn.Module):
     def loss(self, x: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """Mean squared difference after a blur of one fine pixel, plus the mean absolute value."""
         x, truth = x / self.unit_photons, truth / self.unit_photons
-        return _blurred(x - truth).square().mean() + x.abs().mean()
-
-
-def _blurred(x: torch.Tensor) -> torch.Tensor:
-    """Blur images ``(R, qY, qX)`` by a Gaussian of one fine pixel."""
-    line = torch.exp(-0.5 * torch.arange(-3.0, 4.0) ** 2)
-    line = line / line.sum()
-    return functional.conv2d(x[:, None], torch.outer(line, line)[None, None], padding=3)[:, 0]
+        return blurred(x - truth, 1.0).square().mean() + x.abs().mean()
 
 
 def images(network: DeepStormLike, frames: TrainingSet) -> torch.Tensor:

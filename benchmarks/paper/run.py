@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from napari_unfold.imaging.forward import SeparableOperator
 from napari_unfold.jobs import run_to_end
 from napari_unfold.learning.appraisal import TOLERANCES_PX, TrainingSet
-from napari_unfold.learning.losses import blurred, make_loss
+from napari_unfold.learning.losses import blurred, correlation, make_loss
 from napari_unfold.learning.train import Trained, train
 from napari_unfold.settings.terms import FIDELITIES, Fidelity, Penalty
 from napari_unfold.settings.training import LossName, Training
@@ -190,14 +190,13 @@ def score_images(
     ]
     return Score(
         np.array(jaccard), psnr(x.numpy(), truth), psnr(lit, wanted),
-        correlation(x, test.truth), correlation(x.mean(0, True), test.truth.mean(0, True)),
+        likeness(x, test.truth), likeness(x.mean(0, True), test.truth.mean(0, True)),
     )  # fmt: skip
 
 
-def correlation(x: torch.Tensor, truth: torch.Tensor) -> float:
+def likeness(x: torch.Tensor, truth: torch.Tensor) -> float:
     """Mean correlation of images with the truth, both blurred by one fine pixel."""
-    pairs = zip(blurred(x, 1.0), blurred(truth, 1.0), strict=True)
-    return float(np.mean([np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in pairs]))
+    return correlation(blurred(x, 1.0), blurred(truth, 1.0)).mean().item()
 
 
 def row(name: str, experiment: Experiment, model: Model, seed: int) -> dict[str, Any]:

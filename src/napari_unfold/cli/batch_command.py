@@ -13,6 +13,7 @@ from napari_unfold.cli.options import (
     DeviceOption,
     FramesOption,
     PlaneOption,
+    SaveFramesOption,
     Stated,
     frames_of,
     known_of,
@@ -59,9 +60,7 @@ def batch(
     channel: ChannelOption = None,
     plane: PlaneOption = None,
     device: DeviceOption = "auto",
-    save_frames: Annotated[
-        bool, typer.Option("--save-frames", help="Also write every frame to frames.tif.")
-    ] = False,
+    save_frames: SaveFramesOption = False,
 ) -> None:
     """Reconstruct many stacks with one recipe, each into its own folder; batch.csv tells of all.
 

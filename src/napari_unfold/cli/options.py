@@ -63,6 +63,9 @@ FramesOption = Annotated[
         "--frames", help="A:B uses the frames from A up to, not including, B, counted from 0."
     ),
 ]
+SaveFramesOption = Annotated[
+    bool, typer.Option("--save-frames", help="Also write every frame to frames.tif.")
+]
 Values = Mapping[str, Mapping[str, Any]]
 """Raw values of settings, by section and name."""
 

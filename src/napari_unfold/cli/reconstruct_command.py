@@ -14,6 +14,7 @@ from napari_unfold.cli.options import (
     FramesOption,
     OutFolder,
     PlaneOption,
+    SaveFramesOption,
     StackArgument,
     Stated,
     frames_of,
@@ -41,9 +42,7 @@ def reconstruct(
     channel: ChannelOption = None,
     plane: PlaneOption = None,
     device: DeviceOption = "auto",
-    save_frames: Annotated[
-        bool, typer.Option("--save-frames", help="Also write every frame to frames.tif.")
-    ] = False,
+    save_frames: SaveFramesOption = False,
     anew: Annotated[
         bool,
         typer.Option(

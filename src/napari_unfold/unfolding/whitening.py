@@ -42,6 +42,13 @@ def whitening_kernel(operator: SeparableOperator, mu: torch.Tensor) -> torch.Ten
     mu : tensor ()
         The derivative by it is known.
     """
+    share, waves = (known.to(mu.device) for known in _spectrum(operator))
+    return (waves @ ((1.0 + mu.double()) / (share + mu.double()))).to(mu.dtype)
+
+
+@lru_cache(maxsize=8)
+def _spectrum(operator: SeparableOperator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the share of every frequency that passes, and the waves that make a kernel of them."""
     reach = math.ceil(REACH_SIGMA * operator.sigma_px) + REACH_PX
     omega = torch.arange(FREQUENCIES, dtype=torch.float64) * (2.0 * torch.pi / FREQUENCIES)
     profile = operator.profile(math.ceil(5.5 * operator.sigma_px) + 1)
@@ -49,11 +56,9 @@ def whitening_kernel(operator: SeparableOperator, mu: torch.Tensor) -> torch.Ten
     apart = torch.arange(1, n, dtype=torch.float64)
     overlap = torch.stack([(profile[:, : n - k] * profile[:, k:]).sum() for k in range(n)])
     power = overlap[0] + 2.0 * torch.cos(omega[:, None] * apart) @ overlap[1:]
-    share = (power / power[0]).clamp(min=0.0).to(mu.device)
-    weights = (1.0 + mu.double()) / (share + mu.double())
     distance = torch.arange(-reach, reach + 1, dtype=torch.float64)
     waves = torch.cos(distance[:, None] * omega) / FREQUENCIES
-    return (waves.to(mu.device) @ weights).to(mu.dtype)
+    return (power / power[0]).clamp(min=0.0), waves
 
 
 class CurvatureKernel(NamedTuple):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
-from napari_unfold.jobs import Event, Job, Progress, Stage
-from napari_unfold.plugin.forms.rows import ERROR_STYLE, HINT_STYLE, Row, message_label, sentence
-from napari_unfold.plugin.running.runner import JobRunner, Outcome
-from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Camera, Optics
+from napari_unfold.jobs import Event, Progress, Stage
+from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, message_label
+from napari_unfold.plugin.forms.stack_question import StackQuestion
+from napari_unfold.settings.microscope import Camera
 
 if TYPE_CHECKING:
     from napari_unfold.estimation.estimate import Estimate
@@ -56,7 +55,7 @@ class Offer:
         return f"<qt>{text}</qt>"
 
 
-class EstimatePanel(QWidget):
+class EstimatePanel(StackQuestion):
     """A button that asks for an estimate, and the values it brought.
 
     Parameters
@@ -64,58 +63,24 @@ class EstimatePanel(QWidget):
     pixel_row, psf_row : Row
         The optics, to compare with and to fill in.
     camera_rows : list of Row
-
-    Signals
-    -------
-    requested
-        The user wants an estimate; whoever knows the stack calls `start`.
     """
 
-    requested = Signal()
-
     def __init__(self, pixel_row: Row, psf_row: Row, camera_rows: list[Row]) -> None:
-        super().__init__()
-        self._pixel, self._psf = pixel_row.editor, psf_row.editor
+        super().__init__("Estimate from stack", psf_row)
+        self._pixel = pixel_row.editor
         self._camera = {row.key.partition(".")[2]: row.editor for row in camera_rows}
-        self.estimate: Estimate | None = None
-        self.runner = JobRunner(self, "Estimate from stack")
-        self.button = QPushButton(_BUTTON_TEXT)
         self.all_button = QPushButton("Use all")
-        self.stage = message_label(HINT_STYLE)
         self.notes = message_label(HINT_STYLE)
-        self.error = message_label(ERROR_STYLE)
         self.values: dict[str, QLabel] = {}
         self.use_buttons: dict[str, QPushButton] = {}
-        self._stage_text = ""
         self._lay_out()
-        self.button.clicked.connect(self._on_button)
         self.all_button.clicked.connect(self.use_all)
-        self.runner.event.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
         self.refresh()
 
-    def start(self, job: Job[Any]) -> None:
-        """Run an estimation in the background and show what it brings."""
-        self.clear()
-        self._stage_text = "Starting"
-        self.runner.start(job)
-        self.refresh()
-
-    def clear(self) -> None:
-        """Forget an estimate, and the one that is on its way."""
-        self.runner.cancel()
-        self.estimate = None
-        self.show_error("")
-        self.refresh()
-
-    def show_error(self, text: str) -> None:
-        """Show `text` in red, or nothing."""
-        self.error.setText(text)
-        self.error.setVisible(bool(text))
-
-    def set_available(self, available: bool) -> None:
-        """Allow to ask for an estimate, or not."""
-        self.button.setEnabled(available or self.runner.state == "running")
+    @property
+    def estimate(self) -> Estimate | None:
+        """What the stack told."""
+        return self.answer
 
     def use(self, key: str) -> None:
         """Enter an estimated value in its row."""
@@ -175,10 +140,9 @@ class EstimatePanel(QWidget):
 
     def refresh(self) -> None:
         """Compare with what is entered now."""
+        super().refresh()
         running = self.runner.state != "idle"
         self.button.setText("Cancel estimate" if running else _BUTTON_TEXT)
-        self.stage.setText(self._stage_text)
-        self.stage.setVisible(running)
         offers = {offer.key: offer for offer in self.offers()}
         for key, label in self.values.items():
             offer, use = offers.get(key), self.use_buttons[key]
@@ -211,37 +175,16 @@ class EstimatePanel(QWidget):
             "<qt>Of the Gaussian, integrated over pixels, that suits the molecules best.</qt>",
         )
 
-    def _width_per_sigma(self) -> float:
-        return 1.0 if self._psf.kind.value == "sigma" else FWHM_PER_SIGMA
-
     def _enter(self, key: str, value: float) -> None:
-        if key != "psf":
-            self._camera[key].set_value(value)
-            return
-        sigma_nm = value / self._width_per_sigma()
-        # a width that no pixel size allows is shown as such by the form
-        self._psf.set_value(Optics.model_construct(psf_sigma_nm=sigma_nm))
-
-    def _on_button(self) -> None:
-        if self.runner.state == "idle":
-            self.requested.emit()
+        if key == "psf":
+            self._enter_psf(value)
         else:
-            self.runner.cancel()
+            self._camera[key].set_value(value)
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, Stage):
-            self._stage_text = event.text
-        elif isinstance(event, Progress):
-            self.stage.setText(f"{self._stage_text}, {100 * event.done / event.total:.0f} %")
-            return
-        self.stage.setText(self._stage_text)
-
-    def _on_ended(self, outcome: Outcome) -> None:
-        if outcome.kind == "done":
-            self.estimate = outcome.value
-        elif outcome.error is not None:
-            self.show_error(sentence(outcome.error))
-        self.refresh()
+        super()._on_event(event)
+        if not isinstance(event, Stage | Progress):
+            self.stage.setText(self._stage_text)
 
     def _lay_out(self) -> None:
         grid = QGridLayout()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
-from napari_unfold.jobs import Event, Job, Progress, Stage
 from napari_unfold.plugin.forms.estimate_panel import Offer
-from napari_unfold.plugin.forms.rows import ERROR_STYLE, HINT_STYLE, Row, message_label, sentence
-from napari_unfold.plugin.running.runner import JobRunner, Outcome
-from napari_unfold.settings.microscope import FWHM_PER_SIGMA, Optics
+from napari_unfold.plugin.forms.rows import HINT_STYLE, Row, message_label, sentence
+from napari_unfold.plugin.forms.stack_question import StackQuestion
+from napari_unfold.plugin.running.runner import Outcome
 
 if TYPE_CHECKING:
     from napari_unfold.estimation.learn_psf_width import LearnedWidth
@@ -24,7 +23,7 @@ _BUTTON_TOOLTIP = (
 )
 
 
-class LearnedPsf(QWidget):
+class LearnedPsf(StackQuestion):
     """A button that asks for the PSF to be learned, and the width that this brought.
 
     Parameters
@@ -34,63 +33,33 @@ class LearnedPsf(QWidget):
 
     Signals
     -------
-    requested
-        The user wants it learned; whoever knows the stack calls `start`.
     learned
         With what came of it, a `LearnedWidth`.
     """
 
-    requested = Signal()
     learned = Signal(object)
 
     def __init__(self, pixel_row: Row, psf_row: Row) -> None:
-        super().__init__()
-        self._pixel, self._psf = pixel_row.editor, psf_row.editor
-        self.width: LearnedWidth | None = None
-        self.runner = JobRunner(self, "Learn the PSF from the stack")
-        self.button = QPushButton(_BUTTON_TEXT)
+        super().__init__("Learn the PSF from the stack", psf_row)
+        self._pixel = pixel_row.editor
         self.button.setToolTip(_BUTTON_TOOLTIP)
         self.use_button = QPushButton("Use")
         self.value = message_label("")
-        self.stage, self.comparison = message_label(HINT_STYLE), message_label(HINT_STYLE)
-        self.error = message_label(ERROR_STYLE)
-        self._stage_text = ""
+        self.comparison = message_label(HINT_STYLE)
         self._lay_out()
-        self.button.clicked.connect(self._on_button)
         self.use_button.clicked.connect(self.use)
-        self.runner.event.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
         self.refresh()
 
-    def start(self, job: Job[Any]) -> None:
-        """Learn in the background and show what that brings."""
-        self.clear()
-        self._stage_text = "Starting"
-        self.runner.start(job)
-        self.refresh()
-
-    def clear(self) -> None:
-        """Forget what was learned, and what is being learned."""
-        self.runner.cancel()
-        self.width = None
-        self.show_error("")
-        self.refresh()
-
-    def show_error(self, text: str) -> None:
-        """Show `text` in red, or nothing."""
-        self.error.setText(text)
-        self.error.setVisible(bool(text))
-
-    def set_available(self, available: bool) -> None:
-        """Allow to ask for it, or not."""
-        self.button.setEnabled(available or self.runner.state == "running")
+    @property
+    def width(self) -> LearnedWidth | None:
+        """What was learned."""
+        return self.answer
 
     def use(self) -> None:
         """Enter the learned width."""
         offer = self.offer()
         if offer is not None and offer.is_usable:
-            sigma_nm = offer.measured.rounded() / self._width_per_sigma()
-            self._psf.set_value(Optics.model_construct(psf_sigma_nm=sigma_nm))
+            self._enter_psf(offer.measured.rounded())
 
     def offer(self) -> Offer | None:
         """Return what can be offered, given what else is entered."""
@@ -111,10 +80,9 @@ class LearnedPsf(QWidget):
 
     def refresh(self) -> None:
         """Compare with what is entered now."""
+        super().refresh()
         running, width, offer = self.runner.state != "idle", self.width, self.offer()
         self.button.setText("Cancel learning" if running else _BUTTON_TEXT)
-        self.stage.setText(self._stage_text)
-        self.stage.setVisible(running)
         self.value.setVisible(offer is not None)
         self.use_button.setVisible(offer is not None and offer.is_usable)
         if offer is not None:
@@ -131,28 +99,8 @@ class LearnedPsf(QWidget):
         self.comparison.setText(said)
         self.comparison.setVisible(bool(said))
 
-    def _width_per_sigma(self) -> float:
-        return 1.0 if self._psf.kind.value == "sigma" else FWHM_PER_SIGMA
-
-    def _on_button(self) -> None:
-        if self.runner.state == "idle":
-            self.requested.emit()
-        else:
-            self.runner.cancel()
-
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Stage):
-            self._stage_text = event.text
-            self.stage.setText(self._stage_text)
-        elif isinstance(event, Progress):
-            self.stage.setText(f"{self._stage_text}, {100 * event.done / event.total:.0f} %")
-
     def _on_ended(self, outcome: Outcome) -> None:
-        if outcome.kind == "done":
-            self.width = outcome.value
-        elif outcome.error is not None:
-            self.show_error(sentence(outcome.error))
-        self.refresh()
+        super()._on_ended(outcome)
         if self.width is not None:
             self.learned.emit(self.width)
 
